@@ -1,0 +1,18 @@
+// Rows packed behind one another without padding. Documents never see each other.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+namespace graft {
+
+struct Batch {
+  std::vector<int64_t> ids;      // [tokens] all documents' token ids, one after the other
+  std::vector<int64_t> starts;   // [documents + 1] first token of each document; the last entry is tokens
+  std::vector<int64_t> predict;  // [supervised] ascending positions t whose next token ids[t + 1] (same document) is learned
+
+  int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
+  int64_t documents() const { return starts.empty() ? 0 : static_cast<int64_t>(starts.size()) - 1; }
+  int64_t supervised() const { return static_cast<int64_t>(predict.size()); }
+};
+
+}  // namespace graft
