@@ -1,0 +1,83 @@
+#include "kernels/cross_entropy.h"
+
+#include "core/torch.h"
+
+namespace graft::kernels {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// About 16 MiB of logits at a time: large enough for full matrix speed, small enough to stay out of the way.
+int64_t rows_per_chunk(int64_t vocab) { return std::max<int64_t>(64, (int64_t{4} << 20) / std::max<int64_t>(vocab, 1)); }
+
+Tensor logits_of(const Tensor& h, const Tensor& weight, const Tensor& bias) {
+  const Tensor w = weight.scalar_type() == h.scalar_type() ? weight : weight.to(h.scalar_type());
+  return bias.defined() ? at::addmm(bias.to(h.scalar_type()), h, w.t()) : at::mm(h, w.t());
+}
+
+struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& h, const Tensor& weight, const std::optional<Tensor>& optional_bias,
+                        const Tensor& targets) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    const Tensor bias = optional_bias.value_or(Tensor());
+    const int64_t rows = h.size(0), chunk = rows_per_chunk(weight.size(0));
+    const bool need_h = h.requires_grad(), need_w = weight.requires_grad(), need_b = bias.defined() && bias.requires_grad();
+    const Tensor w = weight.scalar_type() == h.scalar_type() ? weight : weight.to(h.scalar_type());
+    Tensor dh = need_h ? at::empty_like(h) : Tensor(), dw = need_w ? at::zeros(weight.sizes(), h.options()) : Tensor();
+    Tensor db = need_b ? at::zeros(bias.sizes(), h.options()) : Tensor();
+    Tensor loss = at::zeros({}, h.options().dtype(at::kDouble));
+    for (int64_t begin = 0; begin < rows; begin += chunk) {
+      const int64_t n = std::min(chunk, rows - begin);
+      const Tensor x = h.narrow(0, begin, n), target = targets.narrow(0, begin, n).unsqueeze(1);
+      Tensor logits = logits_of(x, weight, bias);
+      const Tensor picked = logits.gather(1, target);
+      const Tensor peak = std::get<0>(logits.max(1, /*keepdim=*/true));
+      logits.sub_(peak).exp_();
+      const Tensor total = logits.sum(1, /*keepdim=*/true);
+      loss += (total.log() + peak - picked).sum(at::kDouble);
+      if (!(need_h || need_w || need_b)) continue;
+      logits.div_(total);  // now the probabilities; minus one at the target gives the gradient
+      logits.scatter_add_(1, target, at::full({1, 1}, -1.0, logits.options()).expand({n, 1}));
+      if (need_h) {
+        Tensor part = dh.narrow(0, begin, n);
+        at::mm_out(part, logits, w);
+      }
+      if (need_w) dw.addmm_(logits.t(), x);
+      if (need_b) db.add_(logits.sum(0));
+    }
+    ctx->save_for_backward({dh, dw, db});
+    return loss.to(h.scalar_type());
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const auto times = [&](const Tensor& g) { return g.defined() ? g * grads[0] : Tensor(); };
+    return {times(saved[0]), times(saved[1]), times(saved[2]), Tensor()};
+  }
+};
+
+}  // namespace
+
+Tensor linear_cross_entropy_composed(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets) {
+  const Tensor logits = at::matmul(h, weight.to(h.scalar_type()).t());
+  return at::nll_loss(at::log_softmax(bias.defined() ? logits + bias : logits, 1), targets, {}, at::Reduction::Sum);
+}
+
+Tensor linear_cross_entropy(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets) {
+  return LinearCrossEntropy::apply(h, weight, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt, targets);
+}
+
+Tensor token_losses(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets) {
+  at::NoGradGuard no_grad;
+  Tensor losses = at::empty({h.size(0)}, h.options().dtype(at::kDouble));
+  const int64_t chunk = rows_per_chunk(weight.size(0));
+  for (int64_t begin = 0; begin < h.size(0); begin += chunk) {
+    const int64_t n = std::min(chunk, h.size(0) - begin);
+    const Tensor logits = logits_of(h.narrow(0, begin, n), weight, bias);
+    const Tensor picked = logits.gather(1, targets.narrow(0, begin, n).unsqueeze(1)).squeeze(1);
+    losses.narrow(0, begin, n).copy_(logits.logsumexp(1) - picked);
+  }
+  return losses;
+}
+
+}  // namespace graft::kernels

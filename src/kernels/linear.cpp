@@ -1,0 +1,131 @@
+#include "kernels/linear.h"
+
+#include "core/torch.h"
+
+namespace graft::kernels {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+std::optional<Tensor> optional(const Tensor& t) { return t.defined() ? std::optional<Tensor>(t) : std::nullopt; }
+
+Tensor in_dtype_of(const Tensor& weight, const Tensor& x) {
+  return weight.scalar_type() == x.scalar_type() ? weight : weight.to(x.scalar_type());
+}
+
+Tensor product(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  const Tensor w = in_dtype_of(weight, x).t();
+  return bias.defined() ? at::addmm(in_dtype_of(bias, x), x, w) : at::mm(x, w);
+}
+
+struct LinearFunction : torch::autograd::Function<LinearFunction> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    ctx->save_for_backward({weight.requires_grad() ? x : Tensor(), weight});
+    ctx->saved_data["bias"] = bias && bias->requires_grad();
+    return product(x, weight, bias.value_or(Tensor()));
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const Tensor &x = saved[0], &weight = saved[1], &dy = grads[0];
+    Tensor dx, dw, db;
+    if (ctx->needs_input_grad(0)) dx = at::mm(dy, in_dtype_of(weight, dy));
+    if (x.defined()) dw = at::mm(dy.t(), x).to(weight.scalar_type());
+    if (ctx->saved_data["bias"].toBool()) db = dy.sum(0);
+    return {dx, dw, db};
+  }
+};
+
+// `factors` holds A and B of each member that has them, in order: what autograd sees beside x.
+struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
+  static variable_list forward(AutogradContext* ctx, const Tensor& x, at::TensorList factors, const std::vector<LowRankLinear>* group) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    std::vector<Tensor> all_a;
+    for (size_t i = 0; i < factors.size(); i += 2) all_a.push_back(factors[i]);
+    const Tensor stacked = all_a.size() == 1 ? all_a[0] : at::cat(all_a);
+    const Tensor s = at::mm(x, stacked.t());  // [tokens, sum of r]
+    variable_list outputs, kept{x, s, stacked};
+    std::vector<double> scales;
+    int64_t column = 0;
+    for (auto& member : *group) {
+      Tensor y = product(x, member.weight, member.bias);
+      if (member.a.defined()) {
+        const int64_t r = member.a.size(0);
+        y.addmm_(s.narrow(1, column, r), member.b.t(), 1, member.scale);
+        column += r;
+      }
+      outputs.push_back(y);
+      kept.push_back(member.weight);
+      kept.push_back(member.b);
+      scales.push_back(member.scale);
+    }
+    ctx->save_for_backward(kept);
+    ctx->saved_data["scales"] = scales;
+    return outputs;
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list dy) {
+    const auto kept = ctx->get_saved_variables();
+    const Tensor &x = kept[0], &s = kept[1], &stacked = kept[2];
+    const auto scales = ctx->saved_data["scales"].toDoubleVector();
+    const bool need_x = ctx->needs_input_grad(0);
+    Tensor ds = at::empty_like(s), dx;
+    variable_list grads{Tensor()};
+    int64_t column = 0;
+    for (size_t i = 0; i < scales.size(); ++i) {
+      const Tensor &weight = kept[3 + 2 * i], &b = kept[4 + 2 * i];
+      if (need_x) {
+        const Tensor w = in_dtype_of(weight, x);
+        if (dx.defined()) dx.addmm_(dy[i], w);
+        else dx = at::mm(dy[i], w);
+      }
+      if (!b.defined()) continue;
+      const int64_t r = b.size(1);
+      Tensor piece = ds.narrow(1, column, r);
+      piece.copy_(at::mm(dy[i], b).mul_(scales[i]));
+      grads.push_back(Tensor());  // A's, below
+      grads.push_back(at::mm(dy[i].t(), s.narrow(1, column, r)).mul_(scales[i]));
+      column += r;
+    }
+    if (need_x) grads[0] = dx.addmm_(ds, stacked);
+    const Tensor da = at::mm(ds.t(), x);  // [sum of r, in]
+    for (size_t i = 1, row = 0; i < grads.size(); i += 2) {
+      const int64_t r = grads[i + 1].size(1);
+      grads[i] = da.narrow(0, static_cast<int64_t>(row), r);
+      row += static_cast<size_t>(r);
+    }
+    grads.push_back(Tensor());  // the group pointer
+    return grads;
+  }
+};
+
+}  // namespace
+
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  if (!at::GradMode::is_enabled()) return product(x, weight, bias);
+  return LinearFunction::apply(x, weight, optional(bias));
+}
+
+Tensor linear_composed(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  const Tensor y = at::matmul(x, in_dtype_of(weight, x).t());
+  return bias.defined() ? y + in_dtype_of(bias, x) : y;
+}
+
+std::vector<Tensor> low_rank_linears(const Tensor& x, const std::vector<LowRankLinear>& group) {
+  std::vector<Tensor> factors;
+  for (auto& member : group)
+    if (member.a.defined()) factors.insert(factors.end(), {member.a, member.b});
+  return LowRankFunction::apply(x, at::TensorList(factors), &group);
+}
+
+std::vector<Tensor> low_rank_linears_composed(const Tensor& x, const std::vector<LowRankLinear>& group) {
+  std::vector<Tensor> outputs;
+  for (auto& member : group) {
+    Tensor y = linear_composed(x, member.weight, member.bias);
+    if (member.a.defined()) y = y + at::matmul(at::matmul(x, member.a.t()), member.b.t()) * member.scale;
+    outputs.push_back(y);
+  }
+  return outputs;
+}
+
+}  // namespace graft::kernels

@@ -1,0 +1,14 @@
+// Root-mean-square norm (arXiv 1910.07467) and layer norm (arXiv 1607.06450) over the last dimension.
+#pragma once
+#include "core/tensor.h"
+
+namespace graft::kernels {
+
+// x [tokens, width], weight [width] → x / sqrt(mean(x²) + eps) · weight. Keeps x and one number a row.
+Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps);
+Tensor rms_norm_composed(const Tensor& x, const Tensor& weight, double eps);
+
+// bias may be undefined. libtorch's own fused operation.
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);
+
+}  // namespace graft::kernels

@@ -1,0 +1,92 @@
+// A method: its options, the tensors it trains, and the edits that put them to work.
+#pragma once
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Generator.h>
+
+#include "core/config.h"
+#include "core/safetensors.h"
+#include "model/model.h"
+
+namespace graft {
+
+// One trained tensor. The list of a method's parameters is all that saving, counting, moving and optimising need.
+struct Param {
+  std::string name;   // as in the adapter's file
+  Tensor value;       // a leaf that requires grad; float32 whatever the base's dtype (float64 in gradient checks)
+  bool decay = true;  // false for biases, norms and factors whose identity is 1
+};
+
+// What attaching may use.
+struct AttachContext {
+  Model& model;     // the method's own copy: it may replace handles by trained copies
+  Sites& sites;
+  at::Generator generator;  // initial values are drawn from here, in the order of the parameters
+  std::function<std::vector<int64_t>(const std::string&)> tokenize;  // for initialisation from a text; may be empty
+};
+
+class Method {
+ public:
+  virtual ~Method() = default;
+  virtual Config& config() = 0;
+
+  // Checks the options against the model, creates the parameters, fills the sites. Called once.
+  virtual void attach(AttachContext& context) = 0;
+
+  std::vector<Param>& params() { return params_; }
+  const std::vector<Param>& params() const { return params_; }
+
+  // The tensors of the adapter's file: the parameters, unless the format keeps something derived from them.
+  virtual NamedTensors file_tensors() const;
+  // Fills an attached method from a file. A missing, unknown or mis-shaped tensor throws Fault::Input.
+  virtual void load_file_tensors(const NamedTensors& tensors, const std::string& source);
+  // The method's part of the adapter's configuration file, and back.
+  virtual Json file_config(const Model& model) { (void)model; return to_json(config()); }
+  virtual void read_file_config(const Json& json, const std::string& tag) { from_json(config(), json, tag, ignored_keys()); }
+  // Keys of other programs' files that do not change the maths.
+  virtual std::vector<std::string> ignored_keys() const { return {}; }
+
+ protected:
+  // Registers `value` as trained under `name` and returns it.
+  Tensor add(const std::string& name, Tensor value, bool decay = true);
+  std::vector<Param> params_;
+};
+
+enum class Format { Peft, AdapterHub, ModelFolder };
+
+// A row of the table of methods.
+struct MethodRow {
+  const char* name;
+  const char* peft_type;   // in adapter_config.json; nullptr where PEFT has none
+  const char* title;
+  const char* paper;       // arXiv number or citation
+  const char* trains;      // what is trained, in one line
+  Format format;
+  bool mergeable;
+  bool identity;           // the model's outputs are unchanged at initialisation
+  double learning_rate;    // default for a model about 1000 wide
+  std::unique_ptr<Method> (*make)();
+};
+
+std::span<const MethodRow> methods();
+const MethodRow& find_method(const std::string& name);  // throws Fault::Usage with the nearest name
+
+// Attaches a method to a copy of the base: the copy, the filled sites and the method belong together.
+struct Adapted {
+  Model model;
+  Sites sites;
+  std::unique_ptr<Method> method;
+  const MethodRow* row = nullptr;
+};
+Adapted attach(const Model& base, const MethodRow& row, std::unique_ptr<Method> method, uint64_t seed,
+               std::function<std::vector<int64_t>(const std::string&)> tokenize = {});
+// A base without any method.
+Adapted bare(const Model& base);
+
+int64_t trainable_parameters(const Method& method);
+
+}  // namespace graft

@@ -1,0 +1,62 @@
+#include "model/checkpoint.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <memory>
+#include <mutex>
+
+#include "core/torch.h"
+
+namespace graft {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+using Block = std::function<Tensor(const Tensor&)>;
+
+struct BlockHolder : torch::CustomClassHolder {
+  Block block;
+  at::Generator generator;  // as it stood before the first run: dropout draws the same masks again
+};
+
+struct Checkpoint : torch::autograd::Function<Checkpoint> {
+  // `always` requires grad, so that the function is recorded even when x itself needs none.
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& /*always*/, const Block* block) {
+    auto holder = c10::make_intrusive<BlockHolder>();
+    holder->block = *block;
+    at::Generator global = at::detail::getDefaultCPUGenerator();
+    {
+      std::lock_guard<std::mutex> lock(global.mutex());
+      holder->generator = global.clone();
+    }
+    ctx->saved_data["holder"] = c10::IValue::make_capsule(holder);
+    ctx->save_for_backward({x});
+    at::NoGradGuard no_grad;
+    return (*block)(x.detach());
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    auto holder = c10::static_intrusive_pointer_cast<BlockHolder>(ctx->saved_data["holder"].toCapsule());
+    const Tensor x = ctx->get_saved_variables()[0].detach().requires_grad_();
+    at::Generator global = at::detail::getDefaultCPUGenerator();
+    const Tensor now = global.get_state();
+    global.set_state(holder->generator.get_state());
+    Tensor y;
+    {
+      at::AutoGradMode grad(true);
+      y = holder->block(x);
+    }
+    global.set_state(now);
+    torch::autograd::backward({y}, {grads[0]});
+    return {x.grad(), Tensor(), Tensor()};
+  }
+};
+
+}  // namespace
+
+Tensor checkpointed(const Block& block, const Tensor& x) {
+  if (!at::GradMode::is_enabled()) return block(x);
+  return Checkpoint::apply(x, at::empty({0}, x.options()).requires_grad_(), &block);
+}
+
+}  // namespace graft

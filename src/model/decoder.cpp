@@ -1,0 +1,153 @@
+#include "model/decoder.h"
+
+#include "core/check.h"
+#include "core/torch.h"
+#include "kernels/cross_entropy.h"
+#include "model/checkpoint.h"
+
+namespace graft {
+namespace {
+
+Tensor index_tensor(const std::vector<int64_t>& values, at::Device device) { return at::tensor(values, at::kLong).to(device); }
+
+void add_angles(const Model& model, Pass& pass) {
+  if (!model.rope_frequencies.defined()) return;
+  const Tensor angle = at::outer(pass.positions.to(at::kFloat), model.rope_frequencies);
+  pass.cos = angle.cos().to(model.dtype());
+  pass.sin = angle.sin().to(model.dtype());
+}
+
+Tensor embed(const Model& model, const Sites& sites, const Pass& pass) {
+  Tensor x = at::embedding(model.tokens.weight, pass.ids);
+  const Tensor rows = sites.input_rows();
+  if (pass.insertion.defined()) x = at::cat({x, rows.to(x.scalar_type())}, 0).index_select(0, pass.insertion);
+  if (model.positions.weight.defined()) x = x + at::embedding(model.positions.weight, pass.positions);
+  return x;
+}
+
+}  // namespace
+
+Pass lay_out(const Model& model, const Sites& sites, const Batch& batch) {
+  const int64_t inserted = sites.input_row_count(), shift = sites.kv_row_count();
+  Pass pass;
+  std::vector<int64_t> positions, insertion, predict, targets, row_of(batch.ids.size());
+  pass.starts.push_back(0);
+  for (int64_t d = 0; d < batch.documents(); ++d) {
+    int64_t position = shift;
+    for (int64_t i = 0; i < inserted; ++i, ++position) {
+      insertion.push_back(batch.tokens() + i);
+      positions.push_back(position);
+    }
+    for (int64_t t = batch.starts[d]; t < batch.starts[d + 1]; ++t, ++position) {
+      row_of[t] = static_cast<int64_t>(positions.size());
+      insertion.push_back(t);
+      positions.push_back(position);
+    }
+    pass.starts.push_back(static_cast<int64_t>(positions.size()));
+    if (position > model.config.max_positions && model.positions.weight.defined())
+      input_error("model", fmt::format("a document takes {} positions but the model has {}", position, model.config.max_positions),
+                  "shorten the rows with --max-length");
+  }
+  for (const int64_t t : batch.predict) {
+    predict.push_back(row_of[t]);
+    targets.push_back(batch.ids[t + 1]);
+  }
+  for (const int64_t id : batch.ids)
+    if (id < 0 || id >= model.config.vocab_size)
+      input_error("model", fmt::format("token id {} is outside the vocabulary of {}", id, model.config.vocab_size),
+                  "do tokenizer and model belong together?");
+  const at::Device device = model.device();
+  pass.ids = index_tensor(batch.ids, device);
+  pass.positions = index_tensor(positions, device);
+  pass.predict = index_tensor(predict, device);
+  pass.targets = index_tensor(targets, device);
+  if (inserted) pass.insertion = index_tensor(insertion, device);
+  add_angles(model, pass);
+  return pass;
+}
+
+Tensor hidden_states(const Model& model, const Sites& sites, const Pass& pass) {
+  Tensor x = embed(model, sites, pass);
+  for (int64_t layer = 0; layer < model.layers(); ++layer) {
+    const auto block = [&model, &sites, &pass, layer](const Tensor& input) { return model.family->block(model, layer, input, sites, pass); };
+    x = pass.checkpoint ? checkpointed(block, x) : block(x);
+  }
+  sites.visited(Site::FinalNorm, -1);
+  return model.family->final_norm(model, x);
+}
+
+Tensor logits(const Model& model, const Sites& sites, const Tensor& hidden) {
+  return sites.linear(Site::Head, -1, model.head_linear(), hidden);
+}
+
+Tensor loss_sum(const Model& model, const Sites& sites, const Batch& batch, bool checkpoint) {
+  Pass pass = lay_out(model, sites, batch);
+  pass.checkpoint = checkpoint;
+  const Tensor h = hidden_states(model, sites, pass).index_select(0, pass.predict);
+  if (sites.has_edit(Site::Head, -1)) return at::nll_loss(at::log_softmax(logits(model, sites, h), 1), pass.targets, {}, at::Reduction::Sum);
+  sites.visited(Site::Head, -1);
+  const Linear head = model.head_linear();
+  return kernels::linear_cross_entropy(h, head.weight, head.bias, pass.targets);
+}
+
+Tensor token_losses(const Model& model, const Sites& sites, const Batch& batch) {
+  at::NoGradGuard no_grad;
+  const Pass pass = lay_out(model, sites, batch);
+  const Tensor h = hidden_states(model, sites, pass).index_select(0, pass.predict);
+  if (sites.has_edit(Site::Head, -1))
+    return -at::log_softmax(logits(model, sites, h), 1).gather(1, pass.targets.unsqueeze(1)).squeeze(1).to(at::kDouble);
+  const Linear head = model.head_linear();
+  return kernels::token_losses(h, head.weight, head.bias, pass.targets);
+}
+
+KvCache make_cache(const Model& model, const Sites& sites, int64_t sequences, int64_t capacity) {
+  KvCache cache;
+  const int64_t rows = capacity + sites.input_row_count() + sites.kv_row_count();
+  for (int64_t i = 0; i < model.layers(); ++i) {
+    const auto make = [&] { return at::empty({sequences, rows, model.config.kv_heads, model.config.head_dim}, model.tokens.weight.options().requires_grad(false)); };
+    cache.k.push_back(make());
+    cache.v.push_back(make());
+  }
+  cache.lengths.assign(sequences, 0);
+  cache.positions.assign(sequences, 0);
+  return cache;
+}
+
+Tensor next_logits(const Model& model, const Sites& sites, const Batch& batch, KvCache& cache) {
+  Pass pass;
+  if (cache.lengths[0] == 0) {
+    pass = lay_out(model, sites, batch);
+  } else {  // one token a sequence: no virtual rows, positions go on
+    pass.ids = index_tensor(batch.ids, model.device());
+    for (int64_t i = 0; i <= cache.sequences(); ++i) pass.starts.push_back(i);
+    pass.positions = index_tensor(cache.positions, model.device());
+    add_angles(model, pass);
+  }
+  pass.cache = &cache;
+  Tensor h = hidden_states(model, sites, pass);
+  std::vector<int64_t> last;
+  const int64_t prefix = sites.kv_row_count();
+  for (int64_t i = 0; i < cache.sequences(); ++i) {
+    const int64_t rows = pass.starts[i + 1] - pass.starts[i];
+    last.push_back(pass.starts[i + 1] - 1);
+    if (cache.lengths[i] == 0) cache.lengths[i] = cache.positions[i] = prefix;
+    cache.lengths[i] += rows;
+    cache.positions[i] += rows;
+  }
+  return logits(model, sites, h.index_select(0, index_tensor(last, model.device())));
+}
+
+void select_sequences(KvCache& cache, const std::vector<int64_t>& kept) {
+  const Tensor index = index_tensor(kept, cache.k[0].device());
+  for (auto* tensors : {&cache.k, &cache.v})
+    for (auto& t : *tensors) t = t.index_select(0, index);
+  const auto pick = [&](std::vector<int64_t>& values) {
+    std::vector<int64_t> next;
+    for (const int64_t i : kept) next.push_back(values[i]);
+    values = next;
+  };
+  pick(cache.lengths);
+  pick(cache.positions);
+}
+
+}  // namespace graft

@@ -1,0 +1,60 @@
+// A decoder-only language model as plain data: named tensors and a row of the family table. Copying a Model copies
+// handles, not weights; a method that trains a base tensor replaces the handle in its own copy, so that the loaded base
+// is shared between runs and never changes.
+#pragma once
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "model/config.h"
+#include "sites/linear.h"
+#include "sites/sites.h"
+
+namespace graft {
+
+struct Norm {
+  Tensor weight, bias;  // [width]; bias undefined for root-mean-square norms
+  std::string path;
+};
+
+struct Embedding {
+  Tensor weight;  // [rows, width]
+  std::string path;
+};
+
+// The parts of a block. A family fills those that it has; the others stay undefined.
+struct Block {
+  Norm norm1, norm2;
+  Linear q, k, v, qkv, o, gate, up, down;
+};
+
+struct FamilyRow;
+
+struct Model {
+  const FamilyRow* family = nullptr;
+  ModelConfig config;
+  Embedding tokens, positions;  // positions: learned ones, else undefined
+  std::vector<Block> blocks;
+  Norm final_norm;
+  Linear head;                  // weight undefined when tied: see head_linear
+  Tensor rope_frequencies;      // [head_dim / 2] float32 or undefined
+
+  int64_t layers() const { return static_cast<int64_t>(blocks.size()); }
+  at::ScalarType dtype() const { return tokens.weight.scalar_type(); }
+  at::Device device() const { return tokens.weight.device(); }
+  // The head with its weight, shared with the token embedding where the model ties them.
+  Linear head_linear() const;
+};
+
+// Every linear with its site, in the order of Hugging Face's modules; the head last (layer -1).
+void visit_linears(Model& model, const std::function<void(Site, int64_t layer, Linear&)>& visit);
+// Every norm with its site; the final norm last (layer -1).
+void visit_norms(Model& model, const std::function<void(Site, int64_t layer, Norm&)>& visit);
+// Every stored tensor once: its name in the file, the handle, its shape as stored, and whether it is stored transposed.
+using WeightVisitor = std::function<void(const std::string& name, Tensor& handle, const std::vector<int64_t>& shape, bool conv1d)>;
+void visit_weights(Model& model, const WeightVisitor& visit);
+int64_t parameter_count(const Model& model);
+// A copy whose floating-point tensors have this dtype and lie on this device (shared where they already do).
+Model converted(const Model& model, at::ScalarType dtype, at::Device device);
+
+}  // namespace graft

@@ -1,0 +1,96 @@
+#include "sites/sites.h"
+
+#include "core/check.h"
+#include "kernels/linear.h"
+
+namespace graft {
+
+const char* site_name(Site site) {
+  static constexpr const char* names[kSites] = {"q",    "k",      "v",       "qkv",    "o",       "gate",     "up",    "down",  "head",
+                                                "embed", "kv", "attn_out", "mlp_out", "mlp_act", "block_out", "norm1", "norm2", "final_norm"};
+  return names[static_cast<int>(site)];
+}
+
+Sites::Sites(int64_t layers)
+    : layers_(layers), weight_(static_cast<size_t>(layers + 1) * kSites), hidden_(weight_.size()), kv_(static_cast<size_t>(layers)) {}
+
+void Sites::visited(Site site, int64_t layer) const {
+  if (observer) observer(site, is_per_layer(site) ? layer : -1);
+}
+
+Tensor Sites::linear(Site site, int64_t layer, const Linear& base, const Tensor& x) const {
+  const Member member{site, &base};
+  return linears(layer, {&member, 1}, x)[0];
+}
+
+std::vector<Tensor> Sites::linears(int64_t layer, std::span<const Member> members, const Tensor& x) const {
+  // All low-rank or empty, nothing of the base trained: one fused group. Otherwise each site by itself.
+  std::vector<kernels::LowRankLinear> group;
+  bool any_low_rank = false;
+  for (auto& [site, base] : members) {
+    visited(site, layer);
+    const auto& edit = weight_[slot(site, layer)];
+    const bool trained = base->weight.requires_grad() || (base->bias.defined() && base->bias.requires_grad());
+    const auto low_rank = edit && !trained ? edit->low_rank(training) : std::nullopt;
+    if (trained || (edit && !low_rank)) break;
+    any_low_rank |= low_rank.has_value();
+    group.push_back({base->weight, base->bias, low_rank ? low_rank->a : Tensor(), low_rank ? low_rank->b : Tensor(), low_rank ? low_rank->scale : 1});
+  }
+  if (group.size() == members.size() && any_low_rank) return kernels::low_rank_linears(x, group);
+  std::vector<Tensor> outputs;
+  for (size_t i = 0; i < members.size(); ++i) {
+    const auto& [site, base] = members[i];
+    if (i > group.size()) visited(site, layer);  // the loop above stopped at group.size()
+    const auto& edit = weight_[slot(site, layer)];
+    outputs.push_back(edit ? edit->linear(*base, x, training) : kernels::linear(x, base->weight, base->bias));
+  }
+  return outputs;
+}
+
+Tensor Sites::hidden(Site site, int64_t layer, const Tensor& h, const Tensor& residual) const {
+  visited(site, layer);
+  const auto& edit = hidden_[slot(site, layer)];
+  return edit ? edit->hidden(h, residual, training) : h;
+}
+
+kernels::PrefixRows Sites::kv(int64_t layer) const {
+  visited(Site::Kv, layer);
+  if (!kv_[static_cast<size_t>(layer)]) return {};
+  auto [k, v] = kv_[static_cast<size_t>(layer)]->rows();
+  return {k, v};
+}
+
+Tensor Sites::input_rows() const {
+  visited(Site::Embed, -1);
+  return input_ ? input_->rows(training) : Tensor();
+}
+
+int64_t Sites::input_row_count() const { return input_ ? input_->count() : 0; }
+int64_t Sites::kv_row_count() const {
+  int64_t most = 0;
+  for (auto& edit : kv_)
+    if (edit) most = std::max(most, edit->count());
+  return most;
+}
+
+bool Sites::has_edit(Site site, int64_t layer) const {
+  if (site == Site::Kv) return kv_[static_cast<size_t>(layer)] != nullptr;
+  if (site == Site::Embed && input_) return true;
+  return weight_[slot(site, layer)] || hidden_[slot(site, layer)];
+}
+
+namespace {
+template <class T>
+void place(std::shared_ptr<T>& where, std::shared_ptr<T> edit, Site site, int64_t layer) {
+  if (where) usage_error("sites", fmt::format("two edits on the site {} of layer {}", site_name(site), layer), "attach one method to a place");
+  where = std::move(edit);
+}
+}  // namespace
+
+void Sites::put(Site site, int64_t layer, std::shared_ptr<WeightEdit> edit) { place(weight_[slot(site, layer)], std::move(edit), site, layer); }
+void Sites::put(Site site, int64_t layer, std::shared_ptr<HiddenEdit> edit) { place(hidden_[slot(site, layer)], std::move(edit), site, layer); }
+void Sites::put(int64_t layer, std::shared_ptr<KvEdit> edit) { place(kv_[static_cast<size_t>(layer)], std::move(edit), Site::Kv, layer); }
+void Sites::put(std::shared_ptr<InputEdit> edit) { place(input_, std::move(edit), Site::Embed, -1); }
+const WeightEdit* Sites::weight_edit(Site site, int64_t layer) const { return weight_[slot(site, layer)].get(); }
+
+}  // namespace graft

@@ -1,0 +1,148 @@
+// Every fused operation against its composed twin: values and gradients, in float and in double.
+#include <functional>
+#include <set>
+
+#include <ATen/CPUGeneratorImpl.h>
+
+#include "core/torch.h"
+#include "kernels/activation.h"
+#include "kernels/attention.h"
+#include "kernels/cross_entropy.h"
+#include "kernels/linear.h"
+#include "kernels/norm.h"
+#include "kernels/rope.h"
+#include "support/support.h"
+
+namespace graft::kernels {
+namespace {
+
+using Tensors = std::vector<Tensor>;
+using Operation = std::function<Tensors(const Tensors&)>;
+
+double tolerance(at::ScalarType dtype) { return dtype == at::kDouble ? 1e-10 : 2e-4; }
+
+void expect_close(const Tensor& a, const Tensor& b, const std::string& what) {
+  ASSERT_EQ(a.sizes(), b.sizes()) << what;
+  const double scale = std::max(1.0, b.abs().max().item<double>());
+  EXPECT_LT((a - b).abs().max().item<double>() / scale, tolerance(a.scalar_type())) << what;
+}
+
+// Runs both operations on the same inputs and compares outputs and the gradients of a random weighting of them.
+// Inputs listed in `frozen` get no gradient.
+void compare(const Operation& fused, const Operation& composed, const Tensors& inputs, const std::set<size_t>& frozen = {}) {
+  for (const auto dtype : {at::kFloat, at::kDouble}) {
+    const auto run = [&](const Operation& operation, Tensors& leaves) {
+      for (size_t i = 0; i < inputs.size(); ++i) {
+        Tensor leaf = inputs[i].is_floating_point() ? inputs[i].to(dtype).detach().clone() : inputs[i];
+        if (inputs[i].is_floating_point() && !frozen.count(i)) leaf.requires_grad_();
+        leaves.push_back(leaf);
+      }
+      const Tensors outputs = operation(leaves);
+      at::Generator generator = at::detail::createCPUGenerator(7);
+      Tensor total = at::zeros({}, at::kDouble);
+      for (auto& y : outputs) total = total + (y * at::randn(y.sizes(), generator, y.options())).sum().to(at::kDouble);
+      total.backward();
+      return outputs;
+    };
+    Tensors a, b;
+    const Tensors ya = run(fused, a), yb = run(composed, b);
+    ASSERT_EQ(ya.size(), yb.size());
+    for (size_t i = 0; i < ya.size(); ++i) expect_close(ya[i].detach(), yb[i].detach(), fmt::format("output {}", i));
+    for (size_t i = 0; i < a.size(); ++i) {
+      if (!a[i].requires_grad()) {
+        EXPECT_FALSE(a[i].grad().defined());
+        continue;
+      }
+      ASSERT_TRUE(a[i].grad().defined()) << "input " << i;
+      expect_close(a[i].grad(), b[i].grad(), fmt::format("gradient of input {}", i));
+    }
+  }
+}
+
+Tensor random(at::IntArrayRef shape, double scale = 1) { return at::randn(shape, at::kDouble) * scale; }
+
+struct Kernels : ::testing::Test {
+  void SetUp() override { at::manual_seed(3); }
+};
+
+TEST_F(Kernels, Linear) {
+  const auto fused = [](const Tensors& t) { return Tensors{kernels::linear(t[0], t[1], t[2])}; };
+  const auto composed = [](const Tensors& t) { return Tensors{linear_composed(t[0], t[1], t[2])}; };
+  compare(fused, composed, {random({7, 5}), random({3, 5}), random({3})});
+  compare(fused, composed, {random({7, 5}), random({3, 5}), random({3})}, {1, 2});
+  compare([](const Tensors& t) { return Tensors{kernels::linear(t[0], t[1].t(), {})}; },
+          [](const Tensors& t) { return Tensors{linear_composed(t[0], t[1].t(), {})}; }, {random({7, 5}), random({5, 3})});
+}
+
+TEST_F(Kernels, LinearConvertsStoredHalfPrecision) {
+  const Tensor x = at::randn({4, 6}), w = at::randn({3, 6}).to(at::kBFloat16);
+  EXPECT_TRUE(at::allclose(kernels::linear(x, w, {}), at::matmul(x, w.to(at::kFloat).t())));
+}
+
+TEST_F(Kernels, LowRankGroupSharesItsInput) {
+  const auto group = [](const Tensors& t) {
+    return std::vector<LowRankLinear>{{t[1], t[2], t[3], t[4], 2.0}, {t[5], {}, {}, {}, 1.0}, {t[6], {}, t[7], t[8], 0.5}};
+  };
+  compare([&](const Tensors& t) { return low_rank_linears(t[0], group(t)); },
+          [&](const Tensors& t) { return low_rank_linears_composed(t[0], group(t)); },
+          {random({9, 6}), random({4, 6}), random({4}), random({2, 6}), random({4, 2}), random({5, 6}), random({3, 6}), random({3, 6}),
+           random({3, 3})},
+          {1, 2, 5, 6});
+}
+
+TEST_F(Kernels, RmsNorm) {
+  compare([](const Tensors& t) { return Tensors{kernels::rms_norm(t[0], t[1], 1e-5)}; },
+          [](const Tensors& t) { return Tensors{rms_norm_composed(t[0], t[1], 1e-5)}; }, {random({37, 19}), random({19})});
+}
+
+TEST_F(Kernels, RopeTurnsAndLeavesTheRest) {
+  const Tensor angle = random({6, 3});
+  for (const int64_t dim : {6, 10})
+    compare([](const Tensors& t) { return Tensors{rope(t[0], t[1], t[2])}; },
+            [](const Tensors& t) { return Tensors{rope_composed(t[0], t[1], t[2])}; }, {random({6, 4, dim}), angle.cos(), angle.sin()}, {1, 2});
+}
+
+TEST_F(Kernels, Swiglu) {
+  compare([](const Tensors& t) { return Tensors{swiglu(t[0], t[1])}; }, [](const Tensors& t) { return Tensors{swiglu_composed(t[0], t[1])}; },
+          {random({5, 8}), random({5, 8})});
+}
+
+TEST_F(Kernels, PackedAttention) {
+  const std::vector<int64_t> starts{0, 5, 6, 40};
+  for (const int64_t kv_heads : {1, 2, 4})
+    for (const bool prefix : {false, true}) {
+      const auto call = [&](auto operation) {
+        return [=](const Tensors& t) {
+          return Tensors{operation(t[0], t[1], t[2], starts, 0.3, prefix ? PrefixRows{t[3], t[4]} : PrefixRows{})};
+        };
+      };
+      Tensors inputs{random({40, 4, 8}), random({40, kv_heads, 8}), random({40, kv_heads, 8})};
+      if (prefix) inputs.insert(inputs.end(), {random({3, kv_heads, 8}), random({3, kv_heads, 8})});
+      compare(call(packed_attention), call(packed_attention_composed), inputs);
+    }
+}
+
+TEST_F(Kernels, PackedDocumentsDoNotSeeEachOther) {
+  const Tensor q = random({9, 2, 8}), k = random({9, 2, 8}), v = random({9, 2, 8});
+  const Tensor both = packed_attention(q, k, v, {0, 4, 9}, 0.3);
+  const Tensor second = packed_attention(q.narrow(0, 4, 5), k.narrow(0, 4, 5), v.narrow(0, 4, 5), {0, 5}, 0.3);
+  EXPECT_TRUE(at::allclose(both.narrow(0, 4, 5), second));
+}
+
+TEST_F(Kernels, DecodeAttention) {
+  const Tensor q = random({3, 4, 16}).to(at::kFloat), keys = random({3, 20, 2, 16}).to(at::kFloat), values = random({3, 20, 2, 16}).to(at::kFloat);
+  const std::vector<int64_t> lengths{1, 20, 7};
+  EXPECT_TRUE(at::allclose(decode_attention(q, keys, values, lengths, 0.25), decode_attention_composed(q, keys, values, lengths, 0.25), 1e-5, 1e-6));
+}
+
+TEST_F(Kernels, LinearCrossEntropyInChunks) {
+  const Tensor targets = at::randint(0, 50000, {150}, at::kLong);  // 150 rows of 50000 entries: three chunks
+  compare([&](const Tensors& t) { return Tensors{linear_cross_entropy(t[0], t[1], t[2], targets)}; },
+          [&](const Tensors& t) { return Tensors{linear_cross_entropy_composed(t[0], t[1], t[2], targets)}; },
+          {random({150, 4}), random({50000, 4}), random({50000})});
+  const Tensor h = random({150, 4}), w = random({50000, 4});
+  EXPECT_NEAR(token_losses(h, w, {}, targets).sum().item<double>(), linear_cross_entropy_composed(h, w, {}, targets).item<double>(), 1e-8);
+}
+
+}  // namespace
+}  // namespace graft::kernels
