@@ -28,6 +28,7 @@ class EachField : public Fields {
   void operator()(const char* n, double& v, const char* d, const Allowed& a) override { f_(n, v, "number", d, a); }
   void operator()(const char* n, std::string& v, const char* d, const Allowed& a) override { f_(n, v, "text", d, a); }
   void operator()(const char* n, std::optional<int64_t>& v, const char* d, const Allowed& a) override { f_(n, v, "integer or null", d, a); }
+  void operator()(const char* n, std::optional<double>& v, const char* d, const Allowed& a) override { f_(n, v, "number or null", d, a); }
   void operator()(const char* n, std::optional<std::string>& v, const char* d, const Allowed& a) override { f_(n, v, "text or null", d, a); }
   void operator()(const char* n, Json& v, const char* d) override { f_(n, v, "JSON", d, Allowed{}); }
 

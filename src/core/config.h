@@ -37,6 +37,7 @@ class Fields {
   virtual void operator()(const char* name, double& value, const char* doc, const Allowed& allowed = {}) = 0;
   virtual void operator()(const char* name, std::string& value, const char* doc, const Allowed& allowed = {}) = 0;
   virtual void operator()(const char* name, std::optional<int64_t>& value, const char* doc, const Allowed& allowed = {}) = 0;
+  virtual void operator()(const char* name, std::optional<double>& value, const char* doc, const Allowed& allowed = {}) = 0;
   virtual void operator()(const char* name, std::optional<std::string>& value, const char* doc, const Allowed& allowed = {}) = 0;
   // Anything JSON can say: unions such as "a list, a regular expression or null". The owner validates it.
   virtual void operator()(const char* name, Json& value, const char* doc) = 0;

@@ -1,7 +1,8 @@
 #include "kernels/activation.h"
 
 #include "core/check.h"
-#include "core/torch.h"
+#include "core/autograd.h"
+#include "kernels/twins.h"
 
 namespace graft::kernels {
 namespace {
@@ -32,7 +33,9 @@ const std::vector<std::string>& names() {
 }  // namespace
 
 Tensor swiglu_composed(const Tensor& gate, const Tensor& up) { return gate * at::sigmoid(gate) * up; }
-Tensor swiglu(const Tensor& gate, const Tensor& up) { return SwigluFunction::apply(gate, up); }
+Tensor swiglu(const Tensor& gate, const Tensor& up) {
+  return composed_only() ? swiglu_composed(gate, up) : SwigluFunction::apply(gate, up);
+}
 
 void check_activation(const std::string& name, const std::string& tag) {
   if (std::find(names().begin(), names().end(), name) == names().end())

@@ -5,7 +5,8 @@
 #include <cmath>
 #include <limits>
 
-#include "core/torch.h"
+#include "core/autograd.h"
+#include "kernels/twins.h"
 #include "kernels/cpu.h"
 
 namespace graft::kernels {
@@ -134,7 +135,7 @@ Tensor packed_attention_composed(const Tensor& q, const Tensor& k, const Tensor&
 
 Tensor packed_attention(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, double scale,
                         const PrefixRows& prefix) {
-  if (!q.is_cpu()) return packed_attention_composed(q, k, v, starts, scale, prefix);
+  if (!q.is_cpu() || composed_only()) return packed_attention_composed(q, k, v, starts, scale, prefix);
   const auto optional = [](const Tensor& t) { return t.defined() ? std::optional<Tensor>(t) : std::nullopt; };
   return PackedAttention::apply(q, k, v, optional(prefix.k), optional(prefix.v), starts, scale);
 }
@@ -151,7 +152,7 @@ Tensor decode_attention_composed(const Tensor& q, const Tensor& keys, const Tens
 }
 
 Tensor decode_attention(const Tensor& q, const Tensor& keys, const Tensor& values, const std::vector<int64_t>& lengths, double scale) {
-  if (!q.is_cpu() || q.scalar_type() != at::kFloat || !keys.is_contiguous() || !values.is_contiguous())
+  if (composed_only() || !q.is_cpu() || q.scalar_type() != at::kFloat || !keys.is_contiguous() || !values.is_contiguous())
     return decode_attention_composed(q, keys, values, lengths, scale);
   const Tensor queries = q.contiguous();
   Tensor out = at::empty_like(queries);

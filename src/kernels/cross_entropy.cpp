@@ -1,6 +1,7 @@
 #include "kernels/cross_entropy.h"
 
-#include "core/torch.h"
+#include "core/autograd.h"
+#include "kernels/twins.h"
 
 namespace graft::kernels {
 namespace {
@@ -64,6 +65,7 @@ Tensor linear_cross_entropy_composed(const Tensor& h, const Tensor& weight, cons
 }
 
 Tensor linear_cross_entropy(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets) {
+  if (composed_only()) return linear_cross_entropy_composed(h, weight, bias, targets);
   return LinearCrossEntropy::apply(h, weight, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt, targets);
 }
 

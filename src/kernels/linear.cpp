@@ -1,6 +1,7 @@
 #include "kernels/linear.h"
 
-#include "core/torch.h"
+#include "core/autograd.h"
+#include "kernels/twins.h"
 
 namespace graft::kernels {
 namespace {
@@ -102,6 +103,7 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
 }  // namespace
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  if (composed_only()) return linear_composed(x, weight, bias);
   if (!at::GradMode::is_enabled()) return product(x, weight, bias);
   return LinearFunction::apply(x, weight, optional(bias));
 }
@@ -112,6 +114,7 @@ Tensor linear_composed(const Tensor& x, const Tensor& weight, const Tensor& bias
 }
 
 std::vector<Tensor> low_rank_linears(const Tensor& x, const std::vector<LowRankLinear>& group) {
+  if (composed_only()) return low_rank_linears_composed(x, group);
   std::vector<Tensor> factors;
   for (auto& member : group)
     if (member.a.defined()) factors.insert(factors.end(), {member.a, member.b});

@@ -4,7 +4,8 @@
 
 #include <cmath>
 
-#include "core/torch.h"
+#include "core/autograd.h"
+#include "kernels/twins.h"
 #include "kernels/cpu.h"
 
 namespace graft::kernels {
@@ -81,7 +82,7 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
   }
 };
 
-bool fused_here(const Tensor& x) { return x.is_cpu() && x.dim() == 2 && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble); }
+bool fused_here(const Tensor& x) { return !composed_only() && x.is_cpu() && x.dim() == 2 && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble); }
 
 }  // namespace
 

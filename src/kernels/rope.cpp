@@ -2,7 +2,8 @@
 
 #include <ATen/Parallel.h>
 
-#include "core/torch.h"
+#include "core/autograd.h"
+#include "kernels/twins.h"
 #include "kernels/cpu.h"
 
 namespace graft::kernels {
@@ -65,7 +66,7 @@ Tensor rope_composed(const Tensor& x, const Tensor& cos, const Tensor& sin) {
 }
 
 Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin) {
-  const bool fused = x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble) && cos.scalar_type() == x.scalar_type();
+  const bool fused = !composed_only() && x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble) && cos.scalar_type() == x.scalar_type();
   return fused ? RopeFunction::apply(x, cos.contiguous(), sin.contiguous()) : rope_composed(x, cos, sin);
 }
 

@@ -11,6 +11,7 @@
 #include "core/check.h"
 #include "core/torch.h"
 #include "kernels/activation.h"
+#include "kernels/dropout.h"
 #include "kernels/linear.h"
 #include "methods/common/base_params.h"
 #include "methods/common/init.h"
@@ -48,7 +49,7 @@ struct BottleneckEdit : HiddenEdit {
     const Tensor inner = kernels::activate(kernels::linear(input.to(down.scalar_type()), down, down_bias), config->non_linearity);
     Tensor out = kernels::linear(inner, up, up_bias);
     if (config->scaling != 1) out = out * config->scaling;
-    if (training && config->dropout > 0) out = at::dropout(out, config->dropout, true);
+    if (training && config->dropout > 0) out = kernels::dropout(out, config->dropout);
     return h + out.to(h.scalar_type());
   }
 };

@@ -11,6 +11,7 @@
 #include "core/check.h"
 #include "core/regex.h"
 #include "core/torch.h"
+#include "kernels/dropout.h"
 #include "kernels/linear.h"
 #include "methods/common/base_params.h"
 #include "methods/common/init.h"
@@ -58,11 +59,14 @@ T pattern_value(const Json& pattern, const std::string& path, T fallback, const 
 struct LoraEdit : WeightEdit {
   Tensor a, b, magnitude;  // magnitude: DoRA only
   double scale = 1, dropout = 0;
+  bool held = false;      // see Method::hold_constants
+  mutable Tensor held_norms;
 
   // ‖rows of W + s·BA‖ without building the sum for the gradient: a constant.
   Tensor row_norms(const Linear& base) const {
+    if (held && held_norms.defined()) return held_norms;
     at::NoGradGuard no_grad;
-    return (base.weight.detach().to(a.scalar_type()) + at::mm(b, a).mul_(scale)).norm(2, 1);
+    return held_norms = (base.weight.detach().to(a.scalar_type()) + at::mm(b, a).mul_(scale)).norm(2, 1);
   }
 
   bool plain(const Tensor& x, bool training) const { return x.scalar_type() == a.scalar_type() && !(training && dropout > 0); }
@@ -79,7 +83,7 @@ struct LoraEdit : WeightEdit {
       const Tensor y = kernels::low_rank_linears(x, {{base.weight, {}, a, b, scale}})[0] * factor;
       return base.bias.defined() ? y + base.bias : y;
     }
-    const Tensor dropped = training && dropout > 0 ? at::dropout(x, dropout, true) : x;
+    const Tensor dropped = training && dropout > 0 ? kernels::dropout(x, dropout) : x;
     const Tensor side = at::mm(at::mm(dropped.to(a.scalar_type()), a.t()), b.t()) * scale;
     const Tensor y = kernels::linear(x, base.weight, base.bias);
     if (!factor.defined()) return y + side.to(y.scalar_type());
@@ -119,8 +123,9 @@ class Lora : public Method {
       edit->a = add(name + "A.weight", init == "gaussian" ? normal({r, linear->in()}, 1.0 / r, options, context.generator)
                                                            : kaiming_uniform({r, linear->in()}, options, context.generator));
       edit->b = add(name + "B.weight", init == false ? kaiming_uniform({linear->out(), r}, options, context.generator) : zeros({linear->out(), r}, options));
-      if (config_.use_dora) edit->magnitude = add(name + "magnitude_vector", edit->row_norms(*linear), false);
+      if (config_.use_dora) edit->magnitude = add(name + "magnitude_vector", edit->row_norms(*linear).clone(), false);
       context.sites.put(site, layer, edit);
+      edits_.push_back(edit);
     }
     if (config_.bias != "none") train_biases(context.model);
   }
@@ -130,6 +135,9 @@ class Lora : public Method {
     json["target_modules"] = saved_selection(targets_, config_.targets.target_modules, model.family->targets.low_rank);
     json["fan_in_fan_out"] = targets_.front().linear->conv1d;
     return json;
+  }
+  void hold_constants(bool held) override {
+    for (auto& edit : edits_) edit->held = held;
   }
   std::vector<std::string> ignored_keys() const override { return {"qalora_group_size"}; }  // read only where use_qalora is on
 
@@ -147,6 +155,7 @@ class Lora : public Method {
 
   LoraConfig config_;
   std::vector<Target> targets_;
+  std::vector<std::shared_ptr<LoraEdit>> edits_;
 };
 
 }  // namespace

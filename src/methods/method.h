@@ -47,6 +47,9 @@ class Method {
   // The method's part of the adapter's configuration file, and back.
   virtual Json file_config(const Model& model) { (void)model; return to_json(config()); }
   virtual void read_file_config(const Json& json, const std::string& tag) { from_json(config(), json, tag, ignored_keys()); }
+  // A method whose backward pass treats something as a constant by design keeps that value fixed while `held` is true, so
+  // that difference quotients of the loss equal its gradients.
+  virtual void hold_constants(bool /*held*/) {}
   // Keys of other programs' files that do not change the maths.
   virtual std::vector<std::string> ignored_keys() const { return {}; }
 

@@ -6,9 +6,10 @@ namespace graft {
 extern const MethodRow kFull, kLastKLayers, kBitFit, kLnTuning, kLora, kRsLora, kDora, kIa3, kHoulsby, kPfeiffer, kParallel, kPrefixTuning,
     kPromptTuning, kPTuning;
 
+// Where several rows share a PEFT type, a file of that type is read by the first of them.
 std::span<const MethodRow> methods() {
-  static const std::vector<MethodRow> rows{kFull,    kLastKLayers, kBitFit,   kLnTuning,     kLora,         kRsLora, kDora,
-                                           kIa3,     kHoulsby,     kPfeiffer, kParallel,     kPrefixTuning, kPromptTuning, kPTuning};
+  static const std::vector<MethodRow> rows{kFull,    kLora,      kRsLora,   kDora,         kIa3,          kHoulsby, kPfeiffer,
+                                           kParallel, kPrefixTuning, kPromptTuning, kPTuning, kBitFit, kLnTuning, kLastKLayers};
   return rows;
 }
 

@@ -1,12 +1,9 @@
 #include "model/checkpoint.h"
 
-#include <ATen/CPUGeneratorImpl.h>
 #include <torch/csrc/autograd/autograd.h>
 
-#include <memory>
-#include <mutex>
-
-#include "core/torch.h"
+#include "core/autograd.h"
+#include "kernels/dropout.h"
 
 namespace graft {
 namespace {
@@ -17,7 +14,7 @@ using Block = std::function<Tensor(const Tensor&)>;
 
 struct BlockHolder : torch::CustomClassHolder {
   Block block;
-  at::Generator generator;  // as it stood before the first run: dropout draws the same masks again
+  Tensor dropout;  // the generator's state before the first run: the second draws the same masks
 };
 
 struct Checkpoint : torch::autograd::Function<Checkpoint> {
@@ -25,11 +22,7 @@ struct Checkpoint : torch::autograd::Function<Checkpoint> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& /*always*/, const Block* block) {
     auto holder = c10::make_intrusive<BlockHolder>();
     holder->block = *block;
-    at::Generator global = at::detail::getDefaultCPUGenerator();
-    {
-      std::lock_guard<std::mutex> lock(global.mutex());
-      holder->generator = global.clone();
-    }
+    holder->dropout = kernels::dropout_state();
     ctx->saved_data["holder"] = c10::IValue::make_capsule(holder);
     ctx->save_for_backward({x});
     at::NoGradGuard no_grad;
@@ -38,15 +31,14 @@ struct Checkpoint : torch::autograd::Function<Checkpoint> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     auto holder = c10::static_intrusive_pointer_cast<BlockHolder>(ctx->saved_data["holder"].toCapsule());
     const Tensor x = ctx->get_saved_variables()[0].detach().requires_grad_();
-    at::Generator global = at::detail::getDefaultCPUGenerator();
-    const Tensor now = global.get_state();
-    global.set_state(holder->generator.get_state());
+    const Tensor now = kernels::dropout_state();
+    kernels::set_dropout_state(holder->dropout);
     Tensor y;
     {
       at::AutoGradMode grad(true);
       y = holder->block(x);
     }
-    global.set_state(now);
+    kernels::set_dropout_state(now);
     torch::autograd::backward({y}, {grads[0]});
     return {x.grad(), Tensor(), Tensor()};
   }

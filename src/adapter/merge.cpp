@@ -1,0 +1,44 @@
+#include "adapter/merge.h"
+
+#include "core/check.h"
+#include "core/rng.h"
+#include "core/torch.h"
+#include "model/decoder.h"
+
+namespace graft {
+
+Model merged(const Adapted& adapted) {
+  if (!adapted.row->mergeable) {
+    std::vector<std::string> mergeable;
+    for (auto& row : methods())
+      if (row.mergeable) mergeable.push_back(row.name);
+    usage_error("merge", fmt::format("{} cannot be folded into the base's weights", adapted.row->name),
+                fmt::format("keep the adapter beside the base; mergeable are {}", fmt::join(mergeable, ", ")));
+  }
+  Model model = adapted.model;  // trained copies of base tensors are in place already
+  visit_linears(model, [&](Site site, int64_t layer, Linear& linear) {
+    const WeightEdit* edit = adapted.sites.weight_edit(site, layer);
+    if (!edit) return;
+    const auto result = edit->merged(linear);
+    CHECK_THAT(result, "{} says it merges but {} does not", adapted.row->name, linear.path);
+    linear = *result;
+  });
+  visit_weights(model, [](const std::string&, Tensor& handle, const std::vector<int64_t>&, bool) { handle = handle.detach(); });
+  return model;
+}
+
+double largest_logit_difference(const Model& a, const Sites& sites_a, const Model& b, const Sites& sites_b) {
+  at::NoGradGuard no_grad;
+  Rng rng(17);
+  Batch batch{{}, {0}, {}};
+  for (int64_t d = 0; d < 4; ++d) {
+    for (int64_t t = 0; t < std::min<int64_t>(32, a.config.max_positions / 2); ++t) batch.ids.push_back(static_cast<int64_t>(rng.below(a.config.vocab_size)));
+    batch.starts.push_back(batch.tokens());
+  }
+  const auto run = [&](const Model& model, const Sites& sites) {
+    return logits(model, sites, hidden_states(model, sites, lay_out(model, sites, batch))).to(at::kDouble);
+  };
+  return (run(a, sites_a) - run(b, sites_b)).abs().max().item<double>();
+}
+
+}  // namespace graft

@@ -1,0 +1,32 @@
+// Progress on stderr: a bar on a terminal, else a line every few seconds. And numbers as people read them.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace graft {
+
+class Progress {
+ public:
+  // `quiet` shows nothing.
+  Progress(std::string title, int64_t total, bool quiet = false);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  void update(int64_t done, const std::string& text = {});
+  void finish();  // shows the final state and ends the line
+
+ private:
+  void show(bool last);
+  std::string title_, text_;
+  int64_t total_, done_ = 0, start_done_ = -1;
+  bool quiet_, terminal_, finished_ = false;
+  std::chrono::steady_clock::time_point start_, shown_;
+};
+
+std::string human_bytes(double bytes);      // "1.4 GiB"
+std::string human_count(double count);      // "12.3k", "1.2M"
+std::string human_duration(double seconds); // "0.4 s", "1m 23s", "2h 05m"
+
+}  // namespace graft

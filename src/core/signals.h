@@ -1,0 +1,22 @@
+// Stopping cleanly: SIGINT and SIGTERM only raise a flag; long loops look at it, save, and throw Stopped.
+#pragma once
+#include <exception>
+
+namespace graft {
+
+void install_signal_handlers();
+int pending_signal();  // 0 while none came
+void request_stop(int signal);
+
+// Thrown after everything worth keeping was saved; the exit code is 128 + signal.
+class Stopped : public std::exception {
+ public:
+  explicit Stopped(int signal) : signal_(signal) {}
+  const char* what() const noexcept override { return "stopped by a signal"; }
+  int exit_code() const { return 128 + signal_; }
+
+ private:
+  int signal_;
+};
+
+}  // namespace graft

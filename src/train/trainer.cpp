@@ -1,0 +1,95 @@
+#include "train/trainer.h"
+
+#include <chrono>
+#include <cmath>
+
+#include "core/check.h"
+#include "core/files.h"
+#include "core/system.h"
+#include "core/rng.h"
+#include "core/torch.h"
+#include "kernels/dropout.h"
+#include "model/decoder.h"
+
+namespace graft {
+namespace fs = std::filesystem;
+namespace {
+
+// True while the object lives, false afterwards, also when a step throws.
+struct TrainingMode {
+  explicit TrainingMode(Sites& sites) : sites_(sites) { sites_.training = true; }
+  ~TrainingMode() { sites_.training = false; }
+  Sites& sites_;
+};
+
+}  // namespace
+
+Json StepRecord::to_json() const {
+  return {{"step", step}, {"loss", loss}, {"grad_norm", grad_norm}, {"lr", lr}, {"tokens", tokens}, {"supervised", supervised},
+          {"seconds", seconds}, {"tokens_per_second", tokens_per_second}, {"peak_memory", peak_memory}};
+}
+
+Trainer::Trainer(Adapted& adapted, const OptimConfig& config, int64_t steps, uint64_t seed, bool checkpointing)
+    : adapted_(adapted), config_(config), optimizer_(adapted.method->params(), config), steps_(steps), warmup_(warmup_steps(config.warmup, steps)),
+      seed_(seed), checkpointing_(checkpointing) {}
+
+double Trainer::learning_rate(int64_t step) const {
+  return config_.learning_rate.value_or(adapted_.row->learning_rate) * schedule_factor(config_.schedule, step, steps_, warmup_);
+}
+
+StepRecord Trainer::step(const std::vector<Batch>& micro_batches) {
+  const auto start = std::chrono::steady_clock::now();
+  StepRecord record;
+  record.step = done_ + 1;
+  record.lr = learning_rate(done_);
+  for (auto& batch : micro_batches) {
+    record.tokens += batch.tokens();
+    record.supervised += batch.supervised();
+  }
+  if (record.supervised == 0) input_error("train", fmt::format("step {} has no supervised token", record.step), "check --max-length and the data's completions");
+  kernels::seed_dropout(mix_seed(seed_, "dropout " + std::to_string(done_)));
+  const TrainingMode mode(adapted_.sites);
+  double total = 0;
+  for (auto& batch : micro_batches) {
+    if (batch.supervised() == 0) continue;
+    const Tensor loss = loss_sum(adapted_.model, adapted_.sites, batch, checkpointing_);
+    total += loss.item<double>();
+    (loss / static_cast<double>(record.supervised)).backward();
+  }
+  record.loss = total / static_cast<double>(record.supervised);
+  record.grad_norm = optimizer_.clip(config_.clip);
+  if (!std::isfinite(record.loss) || !std::isfinite(record.grad_norm)) {
+    optimizer_.clear_gradients();
+    fail(Fault::Diverged, "train",
+         fmt::format("step {}: the loss is {} and the gradients' norm {} at a learning rate of {:.3g}", record.step, record.loss, record.grad_norm, record.lr),
+         "try a smaller --lr, --warmup or --clip; the last checkpoint is as it was");
+  }
+  optimizer_.step(record.lr);
+  optimizer_.clear_gradients();
+  ++done_;
+  record.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  record.tokens_per_second = static_cast<double>(record.tokens) / record.seconds;
+  record.peak_memory = peak_memory();
+  return record;
+}
+
+void Trainer::save_state(const fs::path& folder) const {
+  save_safetensors(folder / "trainer_state.safetensors", optimizer_.state());
+  write_json(folder / "trainer_state.json", {{"step", done_}, {"steps", steps_}, {"seed", seed_}});
+}
+
+void Trainer::load_state(const fs::path& folder) {
+  const Json json = read_json(folder / "trainer_state.json");
+  const SafetensorsFile file(folder / "trainer_state.safetensors");
+  NamedTensors tensors;
+  for (auto& [name, info] : file.tensors()) tensors.emplace_back(name, file.tensor(name));
+  if (json.value("seed", uint64_t{0}) != seed_)
+    usage_error("resume", fmt::format("{} was made with seed {}, but this run has {}", folder.string(), json.value("seed", uint64_t{0}), seed_), "use the same --seed or a fresh --out");
+  if (json.value("steps", int64_t{0}) != steps_)
+    usage_error("resume", fmt::format("{} belongs to a run of {} steps, but this run has {}", folder.string(), json.value("steps", int64_t{0}), steps_),
+                "the schedule depends on it: use the same duration or a fresh --out");
+  optimizer_.load_state(tensors, (folder / "trainer_state.safetensors").string());
+  done_ = json.at("step").get<int64_t>();
+}
+
+}  // namespace graft

@@ -1,0 +1,318 @@
+#include "support/conformance.h"
+
+#include <map>
+
+#include "adapter/folder.h"
+#include "adapter/merge.h"
+#include "core/rng.h"
+#include "core/safetensors.h"
+#include "core/torch.h"
+#include "kernels/twins.h"
+#include "model/loader.h"
+#include "support/support.h"
+
+namespace graft::testing {
+namespace {
+
+std::vector<Tensor> base_tensors(const Model& model) {
+  Model copy = model;
+  std::vector<Tensor> tensors;
+  visit_weights(copy, [&](const std::string&, Tensor& handle, const std::vector<int64_t>&, bool) { tensors.push_back(handle); });
+  return tensors;
+}
+
+Tensor all_logits(const Model& model, const Sites& sites, const Batch& batch) {
+  at::NoGradGuard no_grad;
+  return logits(model, sites, hidden_states(model, sites, lay_out(model, sites, batch)).index_select(0, lay_out(model, sites, batch).predict));
+}
+
+// Random values around the initial ones, so that nothing is at a special point.
+void perturb(Method& method, uint64_t seed, double size = 0.05) {
+  at::NoGradGuard no_grad;
+  Rng rng(seed);
+  for (auto& p : method.params()) {
+    Tensor noise = at::empty(p.value.sizes(), at::kDouble);
+    double* values = noise.mutable_data_ptr<double>();
+    for (int64_t i = 0; i < noise.numel(); ++i) values[i] = rng.normal() * size;
+    p.value.add_(noise.to(p.value.scalar_type()));
+  }
+}
+
+double difference(const Tensor& a, const Tensor& b) {
+  return (a - b).abs().max().item<double>() / std::max(1.0, b.abs().max().item<double>());
+}
+
+Adapted prepared(const Model& model, const Case& c, uint64_t noise_seed = 5) {
+  Adapted adapted = attach(model, *c.row, c.make(), 1);
+  perturb(*adapted.method, noise_seed);
+  return adapted;
+}
+
+std::map<std::string, Tensor> gradients(Adapted& adapted, const Batch& batch, bool checkpoint = false) {
+  for (auto& p : adapted.method->params()) p.value.mutable_grad() = Tensor();
+  loss_sum(adapted.model, adapted.sites, batch, checkpoint).backward();
+  std::map<std::string, Tensor> result;
+  for (auto& p : adapted.method->params()) result[p.name] = p.value.grad().defined() ? p.value.grad().clone() : Tensor();
+  return result;
+}
+
+}  // namespace
+
+Json tiny_config(const std::string& model_type) {
+  static const std::map<std::string, Json> configs{
+      {"llama",
+       {{"model_type", "llama"}, {"vocab_size", 61}, {"hidden_size", 16}, {"intermediate_size", 24}, {"num_hidden_layers", 2}, {"num_attention_heads", 4},
+        {"num_key_value_heads", 2}, {"max_position_embeddings", 64}, {"rms_norm_eps", 1e-5}, {"attention_bias", true}, {"mlp_bias", true},
+        {"tie_word_embeddings", true}, {"initializer_range", 0.2}}},
+      {"gpt2",
+       {{"model_type", "gpt2"}, {"vocab_size", 61}, {"n_embd", 16}, {"n_layer", 2}, {"n_head", 4}, {"n_positions", 64}, {"initializer_range", 0.2}}},
+  };
+  const auto found = configs.find(model_type);
+  return found == configs.end() ? Json() : found->second;
+}
+
+std::unique_ptr<Method> Case::make() const {
+  auto method = row->make();
+  from_json(method->config(), options, row->name);
+  return method;
+}
+
+std::vector<Case> method_cases() {
+  // Options by the table's names; a row that is absent here runs with its defaults.
+  const std::multimap<std::string, Json> options{
+      {"lora", {{"r", 2}, {"target_modules", "all-linear"}}},
+      {"lora", {{"r", 3}, {"lora_alpha", 16}, {"bias", "all"}, {"layers_to_transform", {1}}}},
+      {"rslora", {{"r", 2}, {"target_modules", "all-linear"}}},
+      {"dora", {{"r", 2}, {"target_modules", "all-linear"}}},
+      {"houlsby", {{"reduction_factor", 4}}},
+      {"pfeiffer", {{"reduction_factor", 4}, {"non_linearity", "gelu"}}},
+      {"parallel", {{"reduction_factor", 4}, {"non_linearity", "swish"}}},
+      {"prefix_tuning", {{"num_virtual_tokens", 3}}},
+      {"prefix_tuning", {{"num_virtual_tokens", 3}, {"prefix_projection", true}, {"encoder_hidden_size", 6}}},
+      {"prompt_tuning", {{"num_virtual_tokens", 3}, {"prompt_tuning_init", "SAMPLE_VOCAB"}}},
+      {"p_tuning", {{"num_virtual_tokens", 3}, {"encoder_hidden_size", 6}}},
+      {"last_k_layers", {{"k", 1}, {"train_norm", true}}},
+  };
+  std::vector<Case> cases;
+  for (auto& row : methods()) {
+    const auto [begin, end] = options.equal_range(row.name);
+    if (begin == end) cases.push_back({&row, row.name, Json::object()});
+    int number = 0;
+    for (auto it = begin; it != end; ++it, ++number) cases.push_back({&row, number ? fmt::format("{}_{}", row.name, number + 1) : row.name, it->second});
+  }
+  return cases;
+}
+
+double tolerance(at::ScalarType dtype) {
+  switch (dtype) {
+    case at::kDouble: return 1e-9;
+    case at::kFloat: return 5e-5;
+    default: return 3e-2;  // half precision
+  }
+}
+
+Batch tiny_batch(const Model& model) {
+  Rng rng(11);
+  Batch batch{{}, {0}, {}};
+  for (const int64_t length : {7, 1, 5}) {
+    for (int64_t t = 0; t < length; ++t) {
+      if (t + 1 < length && t != 1) batch.predict.push_back(batch.tokens());
+      batch.ids.push_back(static_cast<int64_t>(rng.below(model.config.vocab_size)));
+    }
+    batch.starts.push_back(batch.tokens());
+  }
+  return batch;
+}
+
+Problems check_sites_visited(const Model& model) {
+  Sites sites(model.layers());
+  std::map<std::pair<Site, int64_t>, int> visits;
+  sites.observer = [&](Site site, int64_t layer) { ++visits[{site, layer}]; };
+  loss_sum(model, sites, tiny_batch(model));
+  Problems problems;
+  for (const Site site : model.family->sites)
+    for (int64_t layer = is_per_layer(site) ? 0 : -1; layer < (is_per_layer(site) ? model.layers() : 0); ++layer) {
+      const int count = visits[{site, layer}];
+      if (count != 1) problems.push_back(fmt::format("site {} of layer {} is visited {} times, not once", site_name(site), layer, count));
+      visits.erase({site, layer});
+    }
+  for (auto& [where, count] : visits)
+    if (count) problems.push_back(fmt::format("site {} of layer {} is visited but not declared", site_name(where.first), where.second));
+  return problems;
+}
+
+Problems check_identity(const Model& model, const Case& c) {
+  const Adapted adapted = attach(model, *c.row, c.make(), 1);
+  const Batch batch = tiny_batch(model);
+  const double d = difference(all_logits(adapted.model, adapted.sites, batch), all_logits(model, Sites(model.layers()), batch));
+  const double allowed = tolerance(model.dtype());
+  if (c.row->identity && d > allowed) return {fmt::format("promises the identity at initialisation but the logits differ by {}", d)};
+  if (!c.row->identity && d <= allowed) return {"does not promise the identity at initialisation but has it"};
+  return {};
+}
+
+Problems check_every_tensor_matters(const Model& model, const Case& c) {
+  Problems problems;
+  const Batch batch = tiny_batch(model);
+  Adapted adapted = prepared(model, c);
+  const auto before = all_logits(adapted.model, adapted.sites, batch);
+  for (auto& [name, gradient] : gradients(adapted, batch)) {
+    if (!gradient.defined()) problems.push_back(fmt::format("'{}' gets no gradient", name));
+    else if (!(gradient.abs().max().item<double>() > 0)) problems.push_back(fmt::format("'{}' gets a gradient of zero", name));
+  }
+  at::NoGradGuard no_grad;
+  for (auto& p : adapted.method->params()) {
+    const Tensor kept = p.value.clone();
+    p.value.add_(0.3).mul_(1.5);
+    const double d = difference(all_logits(adapted.model, adapted.sites, batch), before);
+    if (!(d > 1e-9)) problems.push_back(fmt::format("changing '{}' changes nothing", p.name));
+    p.value.copy_(kept);
+  }
+  return problems;
+}
+
+Problems check_gradients(const Model& base, const Case& c) {
+  Problems problems;
+  const Model model = converted(base, at::kDouble, at::kCPU);
+  const Batch batch = tiny_batch(model);
+  Adapted adapted = prepared(model, c);
+  adapted.method->hold_constants(true);
+  const auto analytic = gradients(adapted, batch);
+  at::NoGradGuard no_grad;
+  const auto loss = [&] { return loss_sum(adapted.model, adapted.sites, batch).item<double>(); };
+  Rng rng(23);
+  for (auto& p : adapted.method->params()) {
+    if (!analytic.at(p.name).defined()) {
+      problems.push_back(fmt::format("'{}' gets no gradient", p.name));
+      continue;
+    }
+    for (int pick = 0; pick < 4; ++pick) {
+      Tensor value = p.value, expected = analytic.at(p.name);  // down to one entry
+      while (value.dim() > 0) {
+        const int64_t i = static_cast<int64_t>(rng.below(value.size(0)));
+        value = value[i];
+        expected = expected[i];
+      }
+      const double kept = value.item<double>(), step = 1e-5;
+      value.fill_(kept + step);
+      const double up = loss();
+      value.fill_(kept - step);
+      const double down = loss();
+      value.fill_(kept);
+      const double numeric = (up - down) / (2 * step), exact = expected.item<double>();
+      if (std::abs(numeric - exact) > 1e-6 * std::max(1.0, std::abs(exact)))
+        problems.push_back(fmt::format("an entry of '{}': gradient {} but difference quotient {}", p.name, exact, numeric));
+    }
+  }
+  adapted.method->hold_constants(false);
+  return problems;
+}
+
+Problems check_base_untouched(const Model& model, const Case& c) {
+  Problems problems;
+  std::vector<Tensor> copies;
+  for (auto& t : base_tensors(model)) copies.push_back(t.clone());
+  Adapted adapted = prepared(model, c);
+  gradients(adapted, tiny_batch(model));
+  {
+    at::NoGradGuard no_grad;
+    for (auto& p : adapted.method->params())
+      if (p.value.grad().defined()) p.value.sub_(p.value.grad(), 0.1);
+  }
+  const auto tensors = base_tensors(model);
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (tensors[i].requires_grad() || tensors[i].grad().defined()) problems.push_back(fmt::format("base tensor {} has a gradient", i));
+    if (!at::equal(tensors[i], copies[i])) problems.push_back(fmt::format("base tensor {} changed", i));
+  }
+  return problems;
+}
+
+Problems check_merge(const Model& model, const Case& c) {
+  const Batch batch = tiny_batch(model);
+  const Adapted adapted = prepared(model, c);
+  if (!c.row->mergeable) {
+    try {
+      merged(adapted);
+    } catch (const Error& e) {
+      return e.fault() == Fault::Usage ? Problems{} : Problems{"the refusal to merge is not a usage error"};
+    }
+    return {"is declared as not mergeable but merges"};
+  }
+  const Tensor reference = all_logits(adapted.model, adapted.sites, batch);
+  const double d = difference(all_logits(merged(adapted), Sites(model.layers()), batch), reference);
+  const double moved = difference(all_logits(model, Sites(model.layers()), batch), reference);
+  Problems problems;
+  if (d > tolerance(model.dtype())) problems.push_back(fmt::format("merged and unmerged logits differ by {}", d));
+  if (!(moved > 100 * tolerance(model.dtype()))) problems.push_back("the perturbed adapter does not differ from the base: the merge check proves nothing");
+  return problems;
+}
+
+Problems check_file(const Model& model, const Case& c) {
+  Problems problems;
+  const TempFolder folder;
+  Adapted adapted = prepared(model, c);
+  save_adapter(adapted, folder / "adapter", folder.path());
+  const Batch batch = tiny_batch(model);
+  const Tensor expected = all_logits(adapted.model, adapted.sites, batch);
+  if (c.row->format == Format::ModelFolder) {
+    const Model loaded = load_model(folder / "adapter");
+    if (difference(all_logits(loaded, Sites(loaded.layers()), batch), expected) > 0) problems.push_back("the saved model's logits differ");
+    return problems;
+  }
+  const Adapted loaded = load_adapter(model, folder / "adapter");
+  if (const double d = difference(all_logits(loaded.model, loaded.sites, batch), expected); d > 1e-6)
+    problems.push_back(fmt::format("the logits after saving and loading differ by {}", d));
+  const std::filesystem::path file = read_adapter(folder / "adapter").weights;
+  const NamedTensors tensors = [&] {
+    NamedTensors copy;
+    const SafetensorsFile stored(file);
+    for (auto& [name, info] : stored.tensors()) copy.emplace_back(name, stored.tensor(name).clone());
+    return copy;
+  }();
+  const auto refused = [&](const NamedTensors& changed, const char* what) {
+    save_safetensors(file, changed);
+    try {
+      load_adapter(model, folder / "adapter");
+    } catch (const Error& e) {
+      if (e.fault() != Fault::Input) problems.push_back(fmt::format("{}: not an input error", what));
+      return;
+    }
+    problems.push_back(fmt::format("{} is accepted", what));
+  };
+  NamedTensors changed = tensors;
+  changed.emplace_back("base_model.model.surplus", at::zeros({1}));
+  refused(changed, "a surplus tensor");
+  refused(NamedTensors(tensors.begin() + 1, tensors.end()), "a missing tensor");
+  changed = tensors;
+  changed[0].second = at::zeros({3, 1, 2});
+  refused(changed, "a tensor of the wrong shape");
+  return problems;
+}
+
+Problems check_fused(const Model& model, const Case& c) {
+  Problems problems;
+  const Batch batch = tiny_batch(model);
+  Adapted adapted = prepared(model, c);
+  const Tensor fused_logits = all_logits(adapted.model, adapted.sites, batch);
+  const auto fused = gradients(adapted, batch);
+  kernels::ComposedOnly composed_only;
+  const double d = difference(fused_logits, all_logits(adapted.model, adapted.sites, batch));
+  if (d > tolerance(model.dtype())) problems.push_back(fmt::format("fused and composed logits differ by {}", d));
+  for (auto& [name, gradient] : gradients(adapted, batch))
+    if (!gradient.defined() || !fused.at(name).defined() || difference(fused.at(name), gradient) > 20 * tolerance(model.dtype()))
+      problems.push_back(fmt::format("fused and composed gradients of '{}' differ", name));
+  return problems;
+}
+
+Problems check_checkpointing(const Model& model, const Case& c) {
+  Problems problems;
+  const Batch batch = tiny_batch(model);
+  Adapted adapted = prepared(model, c);
+  const auto kept = gradients(adapted, batch);
+  for (auto& [name, gradient] : gradients(adapted, batch, /*checkpoint=*/true))
+    if (!gradient.defined() || difference(gradient, kept.at(name)) > tolerance(model.dtype()))
+      problems.push_back(fmt::format("the gradient of '{}' changes with activation checkpointing", name));
+  return problems;
+}
+
+}  // namespace graft::testing

@@ -1,0 +1,42 @@
+// The checks that every family × method must pass. Each returns what is wrong, in words; empty means that it holds.
+#pragma once
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "methods/method.h"
+#include "model/decoder.h"
+
+namespace graft::testing {
+
+using Problems = std::vector<std::string>;
+
+// A tiny configuration of a family; families that lack one have no entry, and the coverage test fails.
+Json tiny_config(const std::string& model_type);
+
+// A method under test: the table's row and the options it runs with.
+struct Case {
+  const MethodRow* row = nullptr;
+  std::string label;
+  Json options = Json::object();
+  std::unique_ptr<Method> make() const;
+};
+// At least one case for every row of the table, more for options that change the maths.
+std::vector<Case> method_cases();
+
+// The one table of tolerances: largest difference relative to the larger of 1 and the reference's largest value.
+double tolerance(at::ScalarType dtype);
+
+Batch tiny_batch(const Model& model);
+
+Problems check_sites_visited(const Model& model);
+Problems check_identity(const Model& model, const Case& c);
+Problems check_every_tensor_matters(const Model& model, const Case& c);
+Problems check_gradients(const Model& model, const Case& c);       // against central differences, float64
+Problems check_base_untouched(const Model& model, const Case& c);
+Problems check_merge(const Model& model, const Case& c);
+Problems check_file(const Model& model, const Case& c);
+Problems check_fused(const Model& model, const Case& c);           // against composed twins, values and gradients
+Problems check_checkpointing(const Model& model, const Case& c);
+
+}  // namespace graft::testing
