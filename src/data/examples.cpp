@@ -1,0 +1,96 @@
+#include "data/examples.h"
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <thread>
+
+#include "core/check.h"
+#include "core/rng.h"
+
+namespace graft {
+namespace {
+
+Example tokenized(TextRow row, const Tokenizer& tokenizer, const DataConfig& config) {
+  Example example;
+  const bool plain = row.prompt.empty();
+  if (tokenizer.adds_bos()) example.ids.push_back(*tokenizer.bos_id());
+  if (!plain) {
+    const auto prompt = tokenizer.encode(row.prompt, false);
+    example.ids.insert(example.ids.end(), prompt.begin(), prompt.end());
+  }
+  example.prompt_length = static_cast<int64_t>(example.ids.size());
+  const auto completion = tokenizer.encode(row.completion, false);
+  example.ids.insert(example.ids.end(), completion.begin(), completion.end());
+  if (tokenizer.eos_id()) example.ids.push_back(*tokenizer.eos_id());
+  example.learned_from = config.train_on_inputs ? 1 : std::max<int64_t>(1, example.prompt_length);
+  example.row = std::move(row);
+  return example;
+}
+
+// Runs f(i) for every i on as many threads as help; the first exception is thrown on.
+void parallel_rows(size_t count, const std::function<void(size_t)>& f) {
+  const size_t workers = count < 512 ? 1 : std::max(1u, std::min(8u, std::thread::hardware_concurrency()));
+  std::atomic<size_t> next{0};
+  std::exception_ptr error;
+  std::mutex mutex;
+  const auto work = [&] {
+    try {
+      for (size_t i = next++; i < count; i = next++) f(i);
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      if (!error) error = std::current_exception();
+      next = count;
+    }
+  };
+  std::vector<std::thread> threads;
+  for (size_t w = 1; w < workers; ++w) threads.emplace_back(work);
+  work();
+  for (auto& t : threads) t.join();
+  if (error) std::rethrow_exception(error);
+}
+
+}  // namespace
+
+TokenizedData tokenize_rows(std::vector<TextRow> rows, const Tokenizer& tokenizer, const DataConfig& config, int64_t max_length) {
+  std::vector<Example> examples(rows.size());
+  parallel_rows(rows.size(), [&](size_t i) { examples[i] = tokenized(std::move(rows[i]), tokenizer, config); });
+  TokenizedData data;
+  for (auto& example : examples) {
+    if (static_cast<int64_t>(example.ids.size()) > max_length) {
+      example.ids.resize(static_cast<size_t>(max_length));
+      ++data.cut;
+    }
+    if (example.supervised() <= 0) ++data.dropped;
+    else data.examples.push_back(std::move(example));
+  }
+  if (data.examples.empty())
+    input_error("data", fmt::format("none of the {} rows has a token to learn from within max_length = {}", examples.size(), max_length), "raise --max-length or shorten the prompts");
+  return data;
+}
+
+void append_document(Batch& batch, std::span<const int64_t> ids, int64_t learned_from) {
+  if (batch.starts.empty()) batch.starts.push_back(0);
+  const int64_t begin = batch.tokens();
+  for (int64_t target = std::max<int64_t>(1, learned_from); target < static_cast<int64_t>(ids.size()); ++target) batch.predict.push_back(begin + target - 1);
+  batch.ids.insert(batch.ids.end(), ids.begin(), ids.end());
+  batch.starts.push_back(batch.tokens());
+}
+
+Batch pack(std::span<const Example* const> examples) {
+  Batch batch;
+  for (const Example* example : examples) append_document(batch, example->ids, example->learned_from);
+  return batch;
+}
+
+std::string fingerprint(const std::vector<Example>& examples) {
+  uint64_t hash = 0x9e3779b97f4a7c15ULL;
+  for (auto& e : examples) {
+    const std::string_view bytes(reinterpret_cast<const char*>(e.ids.data()), e.ids.size() * sizeof(int64_t));
+    hash = (hash ^ hash_bytes(bytes)) * 0x100000001b3ULL + static_cast<uint64_t>(e.learned_from);
+  }
+  return fmt::format("{:016x}", hash);
+}
+
+}  // namespace graft

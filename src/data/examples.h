@@ -1,0 +1,36 @@
+// Rows as token ids, and packed batches of them.
+#pragma once
+#include <span>
+
+#include "data/records.h"
+#include "model/batch.h"
+#include "tokenizer/tokenizer.h"
+
+namespace graft {
+
+struct Example {
+  TextRow row;
+  std::vector<int64_t> ids;   // prompt and completion, with BOS where the tokenizer adds it and EOS behind the completion
+  int64_t prompt_length = 0;  // tokens before the completion, BOS included
+  int64_t learned_from = 1;   // targets are ids[learned_from ...]; the first token is never one
+  int64_t supervised() const { return static_cast<int64_t>(ids.size()) - learned_from; }
+};
+
+struct TokenizedData {
+  std::vector<Example> examples;
+  int64_t cut = 0, dropped = 0;  // rows shortened to max_length; rows without a supervised token, left out
+};
+
+// Prompt and completion are tokenised apart and joined; EOS ends completions and plain texts, and is learned. Rows longer
+// than `max_length` are cut behind. Throws Fault::Input when no row is left.
+TokenizedData tokenize_rows(std::vector<TextRow> rows, const Tokenizer& tokenizer, const DataConfig& config, int64_t max_length);
+
+// A packed batch of whole examples; `max_tokens` bounds nothing here, the caller chooses the rows.
+Batch pack(std::span<const Example* const> examples);
+// A packed batch of plain sequences in which tokens from `learned_from` on are learned.
+void append_document(Batch& batch, std::span<const int64_t> ids, int64_t learned_from);
+
+// Identity of the data: of all rows' tokens and masks.
+std::string fingerprint(const std::vector<Example>& examples);
+
+}  // namespace graft

@@ -1,0 +1,39 @@
+// Text to token ids and back, as Hugging Face's `tokenizers` defines it: tokenizer.json, or GPT-2's vocab.json and merges.txt.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace graft {
+
+class Tokenizer {
+ public:
+  // From a model folder; neither config nor weights are needed. Throws Fault::Input for missing, broken or unsupported files.
+  static Tokenizer load(const std::filesystem::path& folder);
+  static bool present(const std::filesystem::path& folder);
+
+  // Invalid UTF-8 is read as U+FFFD. Special tokens in the text are recognised. `add_special_tokens` puts those of the
+  // post-processor around the text. Safe to call from several threads.
+  std::vector<int64_t> encode(std::string_view text, bool add_special_tokens = true) const;
+  // An id outside the vocabulary throws Fault::Input.
+  std::string decode(std::span<const int64_t> ids, bool skip_special_tokens = false) const;
+
+  int64_t vocab_size() const;  // largest id + 1
+  std::optional<int64_t> token_to_id(const std::string& token) const;
+  std::string id_to_token(int64_t id) const;
+  // From tokenizer_config.json, special_tokens_map.json, generation_config.json or config.json, in that order.
+  std::optional<int64_t> bos_id() const;
+  std::optional<int64_t> eos_id() const;
+  std::optional<int64_t> pad_id() const;
+  bool adds_bos() const;  // encode(text, true) begins with the BOS token
+
+ private:
+  struct State;
+  std::shared_ptr<const State> state_;
+};
+
+}  // namespace graft
