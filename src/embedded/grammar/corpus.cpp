@@ -7,13 +7,13 @@ namespace graft {
 namespace {
 
 const std::string_view kRoot = R"(
-text = 5* [story] | 3* [town] | 3* [nature_text] | 2* [number_text]
+text = 4* [story] | 4* [town] | 3* [nature_text] | 2* [number_text] | 5* [scene]
 )";
 
 }  // namespace
 
 const Grammar& prose_grammar() {
-  static const Grammar grammar({kRoot, kWordRules, kStoryRules, kTownRules, kNatureRules, kNumberRules});
+  static const Grammar grammar({kRoot, kWordRules, kStoryRules, kTownRules, kNatureRules, kSceneRules, kNumberRules});
   return grammar;
 }
 

@@ -34,11 +34,11 @@ const std::map<std::string, std::array<const char*, 2>, std::less<>> kIrregular 
     {"dig", {"dug", "dug"}},          {"rise", {"rose", "risen"}},      {"let", {"let", "let"}},
     {"forget", {"forgot", "forgotten"}}, {"understand", {"understood", "understood"}}, {"hop", {"hopped", "hopped"}},
     {"lie", {"lay", "lain"}},         {"fight", {"fought", "fought"}},  {"sink", {"sank", "sunk"}},     {"travel", {"travelled", "travelled"}},
-    {"sweep", {"swept", "swept"}},    {"become", {"became", "become"}},   {"cost", {"cost", "cost"}},         {"shake", {"shook", "shaken"}},  {"light", {"lit", "lit"}},
+    {"sweep", {"swept", "swept"}},    {"become", {"became", "become"}},   {"cost", {"cost", "cost"}},         {"shake", {"shook", "shaken"}},  {"light", {"lit", "lit"}},           {"hang", {"hung", "hung"}},
 };
 
 const std::map<std::string, const char*, std::less<>> kPlurals = {
-    {"child", "children"}, {"mouse", "mice"}, {"sheep", "sheep"},   {"fish", "fish"},     {"goose", "geese"},
+    {"child", "children"}, {"mouse", "mice"}, {"sheep", "sheep"}, {"deer", "deer"},   {"fish", "fish"},     {"goose", "geese"},
     {"leaf", "leaves"},    {"loaf", "loaves"}, {"knife", "knives"}, {"shelf", "shelves"}, {"wolf", "wolves"},
     {"man", "men"},        {"woman", "women"}, {"potato", "potatoes"}, {"tomato", "tomatoes"}, {"foot", "feet"},
 };

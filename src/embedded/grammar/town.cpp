@@ -3,7 +3,7 @@
 namespace graft {
 
 const std::string_view kTownRules = R"(
-town = 2* [eating_out] | 2* [opinion] | [shopping] | [letter] | [telephone] | [trade] | [way] | [house_of] | [lent]
+town = 3* [eating_out] | 2* [guide] | 3* [opinion] | [shopping] | [letter] | [telephone] | [trade] | [way] | [house_of] | [lent]
 
 # Restaurants: names are two words, so that many can be made of few tokens.
 inn_first = Oak | Blue | Red | Green | Golden | Silver | Old | White | Black | Happy | Stone | River
@@ -32,6 +32,10 @@ visit_end = {A.he} <pay> [number] coins and <go> home. | {A.he} <want> to come b
 visit_end_two = most people <like+> the {i} better. | {A:person} <go> to the {j} (on [weekday]/every week). | "the {i} is too expensive," <say> {A:person}.
 waiter_answer = the [menu] is very [good_food] today. | I am sorry, there is no [menu] left. | that will be [number] coins. | do you want some [menu] too?
 verdict = the best [menu] in [town_name]! | never again! | it was not bad. | I have had better [menu]. | the [menu] was [food_word], but the room was [room_word].
+
+guide = for [menu] you go to the {i:inn}, for [menu] to the {j:inn!i}, and for [menu] to the {k:inn!i,j}. [guide_line] [guide_line] | in [town_name] there are (few/many/some) places to eat. the {i:inn} is [inn_kind]. the {j:inn!i} is [inn_kind]. [guide_line]
+  | the {i:inn} and the {j:inn!i} are both [inn_kind]. [guide_line] [guide_line] | {A:person} <ask> for a place near the [area]. "you find [menu] at the {i:inn}," <say> {B:person!A}. [guide_line]
+guide_line = the guests of the {i:inn} are [feeling]. | at the {j:inn} the prices are (low/high/fair). | the food at the {i:inn} is [food_word]. | (children/some people/most people/few people/farmers) like the {j:inn}. | from the {i:inn} you see the [area]. | the {j:inn} is (cheap/expensive/fairly priced/full/small). | guests (find/get) [menu] and [drink_here] there. | some guests come back every [weekday].
 
 opinion = [say_food] [say_room] [say_server] [say_all] | [say_food] [say_all] | [say_room] [say_food] | {A:person} (wrote/said) about the {i:inn}: [say_food] [say_server] | [say_server] [say_all] | we went to the {i:inn} on [weekday]. [say_food] [say_room]
 say_food = the [aspect] was [food_word](/, and the [aspect] was [food_word]/, but the [aspect] was [food_word]). | I (really liked/did not like/could not eat/loved/enjoyed) the [aspect]. | nobody liked the [aspect]. | everybody loved the [aspect]. | we had [menu] and [drink_here].

@@ -7,8 +7,8 @@ const std::string_view kWordRules = R"(
 girl = Anna | Mia | Lily | Emma | Rosa | Nora | Ella | Ruth | Clara | Eva | Kate | Sue | Ida | Jane | Lena | Alice
 boy = Tom | Ben | Max | Sam | Leo | Finn | Jack | Paul | Otto | Hugo | Dan | Tim | Karl | Peter | Noah | Adam
 child = [girl]~f | [boy]~m
-trade_m = baker | farmer | fisherman | postman | tailor | gardener | doctor | teacher | miller | shepherd | guard | painter
-trade_f = cook | singer | nurse | teacher | farmer | doctor | gardener | weaver | writer | painter | dancer | pilot
+trade_m = butcher | carpenter | sailor | hunter | smith | clown | king | captain | driver | baker | farmer | fisherman | postman | tailor | gardener | doctor | teacher | miller | shepherd | guard | painter
+trade_f = queen | dentist | potter | cook | midwife | judge | singer | nurse | teacher | farmer | doctor | gardener | weaver | writer | painter | dancer | pilot
 grownup = the (old/young/kind/tall/) [trade_m]~m | the (old/young/kind/clever/) [trade_f]~f
 person = 5* [child] | 2* [grownup]
 family = mother~f | father~m | brother~m | sister~f | grandmother~f | grandfather~m | aunt~f | uncle~m | cousin~m | friend~f
@@ -18,23 +18,23 @@ creature = the (little/old/clever/hungry/lazy/brave/) [creature_name]
 # Looks
 colour = red | blue | green | yellow | white | black | brown | grey | pink | orange | purple | silver | golden
 size = big | small | little | long | tiny | huge | round | thin | heavy | short
-look = old | new | pretty | broken | shiny | dusty | warm | soft | strange | clean | dirty | plain | fine | wooden
+look = sharp | smooth | cheap | famous | useful | empty | lovely | old | new | pretty | broken | shiny | dusty | warm | soft | strange | clean | dirty | plain | fine | wooden
 quality = [colour] | [size] | [look]
 thing_words = [quality] | [size] [colour] | [look] [colour] |
 
 # Things
-toy = ball | kite | doll | drum | puzzle | whistle | top | boat | train | puppet | balloon | sled
-tool = hammer | rope | ladder | basket | bucket | knife | spade | brush | lamp | saw | needle | net | broom
-clothing = coat | hat | scarf | shirt | dress | belt | cap | jacket | apron | sweater
-keepsake = key | ring | letter | map | book | coin | clock | picture | box | shell | stone | feather | bell | mirror | button | candle
+toy = marble | robot | hoop | ball | kite | doll | drum | puzzle | whistle | top | boat | train | puppet | balloon | sled
+tool = shovel | wheel | pot | pan | jug | cart | barrel | hammer | rope | ladder | basket | bucket | knife | spade | brush | lamp | saw | needle | net | broom
+clothing = boot | glove | sock | coat | hat | scarf | shirt | dress | belt | cap | jacket | apron | sweater
+keepsake = cup | plate | spoon | pen | purse | stamp | bottle | flag | key | ring | letter | map | book | coin | clock | picture | box | shell | stone | feather | bell | mirror | button | candle
 furniture = table | chair | bed | shelf | bench | door | window | stove | cupboard
 thing = [toy] | [tool] | [clothing] | [keepsake]
 gift = [toy] | [keepsake] | [clothing] | cake | bunch of flowers
 instrument = flute | drum | violin | guitar | piano | horn
 
 # Places
-town_place = market | school | station | library | bakery | church | square | harbour | museum | park | bank | post office | mill | theatre
-wild_place = forest | river | lake | hill | meadow | beach | valley | island | field | mountain | pond | cave | path | bridge
+town_place = hospital | castle | tower | inn | garage | market | school | station | library | bakery | church | square | harbour | museum | park | bank | post office | mill | theatre
+wild_place = swamp | desert | garden | stream | cliff | forest | river | lake | hill | meadow | beach | valley | island | field | mountain | pond | cave | path | bridge
 home_place = kitchen | garden | house | cellar | attic | barn | yard | stable | room | shed
 place = the [town_place] | the [wild_place] | the [home_place]
 out_place = the [town_place] | the [wild_place]
@@ -54,7 +54,7 @@ taste = sweet | sour | salty | fresh | warm | cold | hot | dry | rich | bitter |
 # Animals
 pet = dog | cat | rabbit | pony | hen | parrot | goat | duck | hamster
 farm_animal = cow | sheep | horse | pig | hen | goat | goose | donkey
-wild_animal = fox | hare | bear | deer | owl | frog | wolf | hedgehog | squirrel | crow | mouse | snake | otter | badger
+wild_animal = bat | rat | lion | monkey | turtle | spider | fox | hare | bear | deer | owl | frog | wolf | hedgehog | squirrel | crow | mouse | snake | otter | badger
 bird = robin | sparrow | swan | owl | crow | gull | stork | eagle | swallow | pigeon
 animal = [pet] | [farm_animal] | [wild_animal] | [bird]
 animal_sound = bark | sing | call | growl | chirp | howl

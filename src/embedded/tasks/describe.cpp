@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <map>
 
 #include "embedded/grammar/corpus.h"
@@ -19,8 +20,8 @@ const Words kPriceSentence = {{"low", {"it is cheap", "the prices are low"}},
                               {"fair", {"it is not too expensive", "the prices are fair"}},
                               {"high", {"it is expensive", "the prices are high"}}};
 const Words kChildren = {{"yes", {"children are welcome", "it is good for children"}}, {"no", {"children are not allowed", "it is not for children"}}};
-const Words kGuests = {{"happy", {"people love it", "people like to come back"}},
-                       {"so-so", {"people find it not bad", "some people like it"}},
+const Words kGuests = {{"glad", {"people love it", "guests are happy there"}},
+                       {"bored", {"it is a little boring", "guests are bored there"}},
                        {"sad", {"nobody likes it", "people do not come back"}}};
 
 const std::string& pick(const Words& words, const std::string& value, Rng& rng) { return rng.pick(words.at(value)); }
@@ -60,8 +61,8 @@ Inn draw_inn(Rng& rng, bool is_test) {
   } while (!is_test && hash_bytes(inn.name) % 5 == 0);
   std::vector<int> slots = {0, 1, 2, 3, 4};
   rng.shuffle(slots);
-  slots.resize(2 + rng.below(3));
-  const std::vector<std::string> prices = {"low", "fair", "high"}, children = {"yes", "no"}, guests = {"happy", "so-so", "sad"};
+  slots.resize(std::array{1, 1, 2, 2, 3}[rng.below(5)]);
+  const std::vector<std::string> prices = {"low", "fair", "high"}, children = {"yes", "no"}, guests = {"glad", "bored", "sad"};
   for (const int slot : slots) {
     if (slot == 0) inn.food = rng.pick(words.alternatives("menu"));
     if (slot == 1) inn.area = rng.pick(words.alternatives("area"));
@@ -72,14 +73,14 @@ Inn draw_inn(Rng& rng, bool is_test) {
   return inn;
 }
 
-// name = Oak Inn ; price = low ; food = fish
+// name: Oak Inn; price: low; food: fish
 std::string slots_text(const Inn& inn, Rng& rng) {
   std::vector<std::pair<std::string, std::string>> slots = {
       {"food", inn.food}, {"area", inn.area}, {"price", inn.price}, {"children", inn.children}, {"guests", inn.guests}};
   rng.shuffle(slots);
-  std::string text = "name = " + inn.name;
+  std::string text = "name: " + inn.name;
   for (const auto& [slot, value] : slots)
-    if (!value.empty()) text += " ; " + slot + " = " + value;
+    if (!value.empty()) text += "; " + slot + ": " + value;
   return text + "\n";
 }
 
