@@ -92,7 +92,7 @@ class Bpe : public Vocabulary {
     } else {
       input_error("tokenizer", fmt::format("merge {} must be two tokens but is {}", rank, json_line(merge)));
     }
-    const std::string result = left + (right.starts_with(prefix_) ? right.substr(prefix_.size()) : right);
+    std::string result = left + (right.starts_with(prefix_) ? right.substr(prefix_.size()) : right);
     const auto a = ids_.find(left), b = ids_.find(right), c = ids_.find(result);
     for (auto& [found, name] : {std::pair(a, &left), std::pair(b, &right), std::pair(c, &result)})
       if (found == ids_.end()) input_error("tokenizer", fmt::format("merge {} ('{}' + '{}') names '{}', which is not in the vocabulary", rank, left, right, *name));

@@ -100,7 +100,7 @@ TrainResult run_training(Adapted& adapted, Trainer& trainer, const TrainJob& job
     const bool due = (job.save_every > 0 && trainer.done() % job.save_every == 0) ||
                      (job.save_seconds > 0 && std::chrono::duration<double>(now - last_save).count() > job.save_seconds);
     const int signal = pending_signal();
-    if ((due && !last) || signal) {
+    if ((due && !last) || (last && job.save_last) || signal) {
       save_checkpoint(adapted, trainer, job);
       last_save = std::chrono::steady_clock::now();
     }

@@ -54,6 +54,7 @@ struct TrainJob {
   std::filesystem::path base_folder;                        // for checkpoints that are model folders
   int64_t eval_every = 0, save_every = 0, keep = 2;         // in steps; 0: never
   double save_seconds = 0;                                  // also save when so much time has passed; 0: never
+  bool save_last = false;                                   // keep a checkpoint of the last step too, to train on later
   bool resume = false;
   bool quiet = false;                                       // no progress bar
   std::string title = "train";

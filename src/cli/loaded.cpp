@@ -1,0 +1,63 @@
+#include "cli/loaded.h"
+
+#include "adapter/folder.h"
+#include "core/check.h"
+#include "core/log.h"
+#include "model/loader.h"
+#include "train/recipe.h"
+
+namespace graft {
+
+void ModelFlags::add(CLI::App& app, bool with_adapter) {
+  app.add_option("--model", model, "folder of the base model")->required();
+  if (with_adapter) app.add_option("--adapter", adapter, "folder of an adapter for it");
+  app.add_option("--device", device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+  app.add_option("--dtype", dtype, "compute type: auto, float32 or bfloat16")->capture_default_str();
+  app.add_option("--threads", threads, "CPU threads; 0: all cores");
+}
+
+Adapted ModelFlags::load() const {
+  use_threads(threads);
+  if (dtype != "auto" && dtype != "float32" && dtype != "bfloat16") usage_error("dtype", fmt::format("unknown dtype '{}'", dtype), "known: auto, float32, bfloat16");
+  const Model base = load_model(model, {compute_dtype(dtype, parse_device(device)), device});
+  return adapter.empty() ? bare(base) : load_adapter(base, adapter);
+}
+
+void DataFlags::add(CLI::App& app, bool required) {
+  auto* option = app.add_option("--data", files, "data file (.jsonl, .json, .csv, .tsv, - for standard input); repeatable")
+                     ->expected(1)
+                     ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  if (required) option->required();
+  app.add_option("--columns", columns, "other names of the columns: prompt=question,completion=answer");
+  app.add_option("--template", prompt_template, "text of a row with {column} in braces");
+  app.add_option("--response-template", response_template, "what stands behind it is the completion");
+  app.add_option("--max-length", max_length, "longest row in tokens");
+}
+
+std::vector<Example> DataFlags::load(const Tokenizer& tokenizer, const Adapted& adapted) const {
+  DataConfig config;
+  if (!columns.empty()) set_from_text(config, "columns", columns, "data");
+  if (!prompt_template.empty()) config.prompt_template = prompt_template;
+  if (!response_template.empty()) config.response_template = response_template;
+  const int64_t room = adapted.model.config.max_positions - adapted.sites.input_row_count() - adapted.sites.kv_row_count();
+  TokenizedData data = tokenize_rows(text_rows(read_records(files), config, labels_beside(files)), tokenizer, config, max_length > 0 ? std::min(max_length, room) : room);
+  if (data.cut) log_info("{} rows were cut", data.cut);
+  if (data.dropped) log_info("{} rows have nothing to score and are left out", data.dropped);
+  return std::move(data.examples);
+}
+
+std::vector<int64_t> parse_ids(const std::string& text) {
+  std::vector<int64_t> ids;
+  for (size_t start = 0; start < text.size();) {
+    const size_t comma = std::min(text.find(',', start), text.size());
+    const std::string item = text.substr(start, comma - start);
+    char* end = nullptr;
+    const int64_t id = std::strtoll(item.c_str(), &end, 10);
+    if (item.empty() || *end != '\0' || item.size() > 12) usage_error("ids", fmt::format("'{}' is not a token id", item), "give ids as 1,2,3");
+    ids.push_back(id);
+    start = comma + 1;
+  }
+  return ids;
+}
+
+}  // namespace graft

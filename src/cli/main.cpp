@@ -1,0 +1,81 @@
+// The command: one file for each sub-command, errors caught once, here.
+#include <cstdio>
+
+#include "cli/commands.h"
+#include "core/check.h"
+#include "core/log.h"
+#include "core/signals.h"
+#include "core/system.h"
+
+namespace graft {
+
+void print_json(const Json& value) { fmt::print("{}\n", json_line(value)); }
+
+namespace {
+
+int run(int argc, char** argv) {
+  CLI::App app{"graft fine-tunes language models with parameter-efficient methods and finds out, fairly, which one wins on your data."};
+  app.require_subcommand(1);
+  app.fallthrough();
+  app.set_version_flag("--version", "graft 0.1.0");
+  bool quiet = false, verbose = false;
+  app.add_flag_callback("-q,--quiet", [&] { quiet = true; set_log_level(LogLevel::Quiet); }, "no log, no progress");
+  app.add_flag_callback("--verbose", [&] { verbose = true; set_log_level(LogLevel::Debug); }, "a longer log");
+  for (auto add : {add_train, add_compare, add_report, add_eval, add_score, add_generate, add_merge, add_inspect, add_tokenize, add_methods, add_families,
+                   add_validate, add_embedded})
+    add(app);
+  std::string topic;
+  CLI::App* help = app.add_subcommand("help", "shows what a command does");
+  help->add_option("command", topic, "the command");
+  help->callback([&] {
+    CLI::App* about = topic.empty() ? &app : app.get_subcommand_no_throw(topic);
+    if (!about) usage_error("help", fmt::format("there is no command '{}'", topic), "graft help lists the commands");
+    fmt::print("{}", about->help());
+  });
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    for (CLI::App* sub : app.get_subcommands()) return fmt::print("{}", sub->help()), 0;
+    return fmt::print("{}", app.help()), 0;
+  } catch (const CLI::CallForVersion&) {
+    return fmt::print("graft 0.1.0\n"), 0;
+  } catch (const CLI::ParseError& e) {
+    std::vector<std::string> known;
+    for (CLI::App* sub : app.get_subcommands([](CLI::App*) { return true; })) known.push_back(sub->get_name());
+    std::string hint = "graft help COMMAND shows what is allowed";
+    if (argc > 1 && argv[1][0] != '-' && !app.get_subcommand_no_throw(argv[1])) hint = suggest(argv[1], known);
+    fmt::print(stderr, "graft: [usage] {}. Hint: {}\n", e.what(), hint);
+    return static_cast<int>(Fault::Usage);
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace graft
+
+int main(int argc, char** argv) {
+  using namespace graft;
+  install_signal_handlers();
+  keep_freed_memory();
+  try {
+    const int code = run(argc, argv);
+    if (std::fflush(stdout) != 0) {
+      fmt::print(stderr, "graft: [output] the result could not be written\n");
+      return static_cast<int>(Fault::Input);
+    }
+    return code;
+  } catch (const Error& e) {
+    fmt::print(stderr, "graft: {}\n", e.what());
+    return static_cast<int>(e.fault());
+  } catch (const Stopped& e) {
+    fmt::print(stderr, "graft: stopped; what was done is saved, run the same command again (train: with --resume) to go on\n");
+    return e.exit_code();
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "graft: [memory] not enough memory. Hint: a smaller batch, --gradient-checkpointing or shorter rows need less\n");
+    return static_cast<int>(Fault::Internal);
+  } catch (const std::exception& e) {
+    const std::string text = e.what();
+    fmt::print(stderr, "graft: [internal] {}\n", text.substr(0, text.find('\n')));
+    return static_cast<int>(Fault::Internal);
+  }
+}

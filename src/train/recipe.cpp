@@ -1,0 +1,201 @@
+#include "train/recipe.h"
+
+#include <ATen/Parallel.h>
+
+#include "adapter/folder.h"
+#include "core/check.h"
+#include "core/files.h"
+#include "core/log.h"
+#include "core/progress.h"
+#include "core/rng.h"
+#include "core/system.h"
+#include "core/torch.h"
+#include "core/yaml.h"
+#include "data/order.h"
+#include "model/decoder.h"
+#include "model/loader.h"
+
+namespace graft {
+namespace fs = std::filesystem;
+
+void Recipe::visit(Fields& f) {
+  f("model", model, "folder of the base model");
+  f("data", data, "training data: a .jsonl, .json, .csv or .tsv file, or several");
+  f("eval_data", eval_data, "held-out data for eval_every");
+  f("method", method, "fine-tuning method (graft methods lists them)");
+  f("method_options", method_options, "the method's options in HF PEFT's names");
+  f("method_config", method_config, "an adapter_config.json that names method and options");
+  f("init_adapter", init_adapter, "adapter folder to start from instead of a fresh initialisation");
+  f("from_scratch", from_scratch, "start from random weights of the model's config.json (method full)");
+  f("out", out, "output folder");
+  f("steps", steps, "duration in optimizer steps", at_least(1));
+  f("epochs", epochs, "duration in passes over the data (3 when no duration is given)", above(0));
+  f("tokens", tokens, "duration in tokens", at_least(1));
+  data_config.visit(f);
+  optim.visit(f);
+  f("seed", seed, "seed of initialisation, data order and dropout", at_least(0));
+  f("eval_every", eval_every, "steps between evaluations; 0: never", at_least(0));
+  f("save_every", save_every, "steps between checkpoints; 0: only when stopped", at_least(0));
+  f("keep", keep, "checkpoints to keep", at_least(1));
+  f("gradient_checkpointing", gradient_checkpointing, "recompute activations in the backward pass: less memory, more time");
+  f("dtype", dtype, "compute type of the base; adapters are float32 always", one_of({"auto", "float32", "bfloat16"}));
+  f("device", device, "auto, cpu, cuda or cuda:N");
+  f("threads", threads, "CPU threads; 0: all cores", at_least(0));
+}
+
+std::vector<std::string> file_list(const Json& value, const char* key) {
+  if (value.is_string()) return {value.get<std::string>()};
+  std::vector<std::string> files;
+  if (value.is_array())
+    for (auto& item : value)
+      if (item.is_string()) files.push_back(item.get<std::string>());
+  if (files.empty() || !value.is_array() || files.size() != value.size())
+    usage_error("train", fmt::format("{} must be a file or a list of files but is {}", key, json_line(value)));
+  return files;
+}
+
+at::ScalarType compute_dtype(const std::string& name, const at::Device& device) {
+  if (name == "bfloat16" && device.is_cpu())
+    usage_error("train", "dtype bfloat16 computes on a GPU only", "use --dtype float32 on a CPU");
+  return name == "bfloat16" ? at::kBFloat16 : at::kFloat;
+}
+
+void use_threads(int64_t threads) { at::set_num_threads(static_cast<int>(threads > 0 ? threads : cpu_cores())); }
+
+namespace {
+
+int64_t planned_steps(const Recipe& recipe, const DataOrder& order) {
+  const int given = recipe.steps.has_value() + recipe.epochs.has_value() + recipe.tokens.has_value();
+  if (given > 1) usage_error("train", "steps, epochs and tokens contradict one another", "give one of --steps, --epochs, --tokens");
+  if (recipe.steps) return *recipe.steps;
+  if (recipe.tokens) return order.steps_for_tokens(*recipe.tokens);
+  return order.steps_for_epochs(recipe.epochs.value_or(3));
+}
+
+Model base_model(const Recipe& recipe, const MethodRow& row) {
+  if (recipe.model.empty()) usage_error("train", "no model is given", "--model DIR names a Hugging Face model folder");
+  const at::Device device = parse_device(recipe.device);
+  const at::ScalarType dtype = compute_dtype(recipe.dtype, device);
+  if (!recipe.from_scratch) return load_model(recipe.model, {dtype, recipe.device});
+  if (row.format != Format::ModelFolder) usage_error("train", fmt::format("from_scratch needs a method that trains the whole model, not {}", row.name), "use --method full");
+  read_model_config(recipe.model);
+  return converted(random_model(read_json(fs::path(recipe.model) / "config.json"), mix_seed(static_cast<uint64_t>(recipe.seed), "weights")), dtype, device);
+}
+
+std::vector<Example> load_examples(const Json& files, const char* key, const Recipe& recipe, const Tokenizer& tokenizer, int64_t max_length) {
+  const auto names = file_list(files, key);
+  TokenizedData data = tokenize_rows(text_rows(read_records(names), recipe.data_config, labels_beside(names)), tokenizer, recipe.data_config, max_length);
+  if (data.cut) log_info("{}: {} rows were cut to {} tokens", key, data.cut, max_length);
+  if (data.dropped) log_info("{}: {} rows have nothing to learn from within {} tokens and are left out", key, data.dropped, max_length);
+  return std::move(data.examples);
+}
+
+void write_recipe(Recipe& recipe, const fs::path& out) { write_file(out / "recipe.yaml", "# graft train --recipe recipe.yaml\n" + to_yaml(to_json(recipe))); }
+
+}  // namespace
+
+namespace {
+
+// Everything that a run works on, loaded and checked.
+struct Prepared {
+  Recipe recipe;
+  Adapted adapted;
+  std::vector<Example> examples, held_out;
+  std::unique_ptr<DataOrder> order;
+  int64_t steps = 0;
+};
+
+std::unique_ptr<Method> chosen_method(Recipe& recipe, const MethodRow*& row) {
+  std::unique_ptr<Method> method;
+  if (recipe.method_config) {
+    method = method_from_config(*recipe.method_config, row);
+    recipe.method = row->name;
+  } else {
+    row = &find_method(recipe.method);
+    method = row->make();
+  }
+  from_json(method->config(), recipe.method_options, row->name);
+  return method;
+}
+
+// On the heap: the order refers to the examples where they lie.
+std::unique_ptr<Prepared> prepare(Recipe recipe) {
+  const MethodRow* row = nullptr;
+  auto method = chosen_method(recipe, row);
+  if (!recipe.optim.learning_rate) recipe.optim.learning_rate = row->learning_rate;
+  use_threads(recipe.threads);
+  const Model base = base_model(recipe, *row);
+  const Tokenizer tokenizer = Tokenizer::load(recipe.model);
+  std::unique_ptr<Prepared> p(new Prepared{
+      recipe, attach(base, *row, std::move(method), static_cast<uint64_t>(recipe.seed), [&](const std::string& text) { return tokenizer.encode(text); }), {}, {}, nullptr, 0});
+  if (recipe.init_adapter) {
+    const AdapterFile file = read_adapter(*recipe.init_adapter);
+    p->adapted.method->load_file_tensors(file.tensors, file.weights.string());
+  }
+  const int64_t room = base.config.max_positions - p->adapted.sites.input_row_count() - p->adapted.sites.kv_row_count();
+  const int64_t max_length = recipe.data_config.max_length.value_or(room);
+  if (max_length > room) usage_error("train", fmt::format("max_length must be at most {} (the model's positions less the virtual tokens) but is {}", room, max_length));
+  p->examples = load_examples(recipe.data, "data", recipe, tokenizer, max_length);
+  if (!recipe.eval_data.is_null()) p->held_out = load_examples(recipe.eval_data, "eval_data", recipe, tokenizer, max_length);
+  p->order = std::make_unique<DataOrder>(p->examples, recipe.data_config, static_cast<uint64_t>(recipe.seed));
+  p->steps = planned_steps(recipe, *p->order);
+  warmup_steps(recipe.optim.warmup, p->steps);
+  return p;
+}
+
+double held_out_loss(const Adapted& adapted, const std::vector<Example>& held_out) {
+  double sum = 0;
+  int64_t count = 0;
+  for (size_t i = 0; i < held_out.size(); i += 16) {
+    std::vector<const Example*> rows;
+    for (size_t j = i; j < std::min(held_out.size(), i + 16); ++j) rows.push_back(&held_out[j]);
+    const Batch batch = pack(rows);
+    at::NoGradGuard no_grad;
+    sum += token_losses(adapted.model, adapted.sites, batch).sum().item<double>();
+    count += batch.supervised();
+  }
+  return sum / static_cast<double>(count);
+}
+
+}  // namespace
+
+void check_recipe(const Recipe& recipe) { prepare(recipe); }
+
+TrainResult run_recipe(Recipe given, bool resume) {
+  if (given.out.empty()) usage_error("train", "no output folder is given", "--out DIR");
+  const std::unique_ptr<Prepared> prepared = prepare(std::move(given));
+  Prepared& p = *prepared;
+  Recipe& recipe = p.recipe;
+  const fs::path out = recipe.out;
+  make_folder(out);
+  if (resume && fs::exists(out / "finished.json") && read_json(out / "finished.json").value("steps", int64_t{0}) == p.steps) {
+    log_info("{}: the run of {} steps is finished already; nothing changes", recipe.out, p.steps);
+    TrainResult done;
+    done.steps = p.steps;
+    return done;
+  }
+  TrainJob job;
+  job.steps = p.steps;
+  job.batches = [&](int64_t step) { return p.order->batches(step); };
+  if (!p.held_out.empty()) job.evaluate = [&] { return held_out_loss(p.adapted, p.held_out); };
+  job.out = out;
+  job.base_folder = recipe.model;
+  job.eval_every = recipe.eval_every;
+  job.save_every = recipe.save_every;
+  job.keep = recipe.keep;
+  job.resume = resume;
+  Trainer trainer(p.adapted, recipe.optim, job.steps, static_cast<uint64_t>(recipe.seed), recipe.gradient_checkpointing);
+  log_info("{} on {}: {} of {} parameters are trained, {} rows, {} steps, learning rate {:g}, {} threads", p.adapted.row->title, recipe.model,
+           human_count(static_cast<double>(trainable_parameters(*p.adapted.method))), human_count(static_cast<double>(parameter_count(p.adapted.model))), p.examples.size(),
+           job.steps, *recipe.optim.learning_rate, at::get_num_threads());
+  write_recipe(recipe, out);
+  std::error_code ignored;
+  fs::remove(out / "finished.json", ignored);
+  const TrainResult result = run_training(p.adapted, trainer, job);
+  save_adapter(p.adapted, out, recipe.model);
+  write_json(out / "finished.json", {{"steps", result.steps}, {"loss", result.last_loss}, {"seconds", result.seconds}});
+  log_info("{} steps in {}, last loss {:.4f}, written to {}", result.steps, human_duration(result.seconds), result.last_loss, recipe.out);
+  return result;
+}
+
+}  // namespace graft
