@@ -57,6 +57,10 @@ class Samples {
   double mean() const;                                     // mean over runs: the number a report shows
   double sd() const;                                       // over runs, n-1
 
+  std::vector<double> sums(size_t run) const;              // [width], over the items of a run
+  // A corpus metric from such sums; of a mean metric, the sum itself.
+  double of_sums(std::span<const double> sums) const { return metric_ ? metric_(sums) : sums[0]; }
+
   // The metric from weighted sums; weights[item] counts how often the item is drawn and sums to `total`.
   double weighted_value(size_t run, std::span<const double> weights, double total) const;
 
@@ -107,6 +111,7 @@ PairResult compare_pair(const Samples& a, const Samples& b, const BootstrapOptio
 // Paired t test with runs and items both random (two-way random effects; Clark 1973; Satterthwaite 1946 for the degrees of
 // freedom). With d[s][i] = a - b, S runs, N items and the mean squares of the two-way table:
 //   var = max(MS_run + MS_item - MS_rest, MS_run, MS_item) / (S N),   t = mean(d) / sqrt(var).
+// Where nothing varies and the means differ, p = 2 / 2^N: every item points the same way.
 // Corpus metrics enter through their pseudo-values. Equal numbers of runs: run s of a and of b are a pair. Unequal numbers (a run
 // failed): run effects are taken as independent; the run variance of a method with one run is taken from the other.
 PairResult crossed_t_test(const Samples& a, const Samples& b);
@@ -116,8 +121,8 @@ PairResult crossed_t_test(const Samples& a, const Samples& b);
 PairResult hierarchical_bootstrap_test(const Samples& a, const Samples& b, const BootstrapOptions& options = {});
 
 // Are these runs exchangeable between a and b, item by item? Swaps all outputs of an item between a and b (approximate
-// randomisation, Noreen 1989; for means: sign flips of the item's mean difference). Exact when 2^items <= 65536, else
-// p = (1 + hits) / (replicates + 1). Conditional on the runs at hand: says nothing about other seeds.
+// randomisation, Noreen 1989; for means: sign flips of the item's mean difference). Exact when at most 16 items differ,
+// else p = (1 + hits) / (replicates + 1). Conditional on the runs at hand: says nothing about other seeds.
 PairResult permutation_test(const Samples& a, const Samples& b, const BootstrapOptions& options = {});
 
 // McNemar's exact test for right/wrong scores of one run each: with b and c the discordant items,
