@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 
@@ -64,6 +65,15 @@ std::string p_text(double p) {
   return p > 0.999 ? "1" : fixed_text(p, p < 0.0995 ? 3 : 2);
 }
 
+std::string p_equation(double p) { return p < 0.001 ? "p < 0.001" : "p = " + p_text(p); }
+
+std::string percent_text(double share) {
+  const double percent = 100 * share, size = std::abs(percent);
+  if (size >= 9.95) return fixed_text(percent, 0) + " %";
+  const int digits = size > 0 ? std::clamp(1 - static_cast<int>(std::floor(std::log10(size))), 1, 6) : 0;
+  return fixed_text(percent, digits) + " %";
+}
+
 std::string short_text(std::string_view text, size_t code_points) {
   size_t count = 0, i = 0;
   for (; i < text.size(); ++i)
@@ -75,6 +85,15 @@ std::string list_text(const std::vector<std::string>& words) {
   std::string text;
   for (size_t i = 0; i < words.size(); ++i) text += (i == 0 ? "" : i + 1 == words.size() ? " and " : ", ") + words[i];
   return text;
+}
+
+std::string list_text(std::vector<std::string> words, size_t most) {
+  if (words.size() > most + 1) {
+    const size_t more = words.size() - most;
+    words.resize(most);
+    words.push_back(fmt::format("{} more", more));
+  }
+  return list_text(words);
 }
 
 MetricView::MetricView(const Json& metric)
@@ -95,7 +114,7 @@ std::string MetricView::title() const {
   const bool same = unit.size() == name.size() && std::equal(unit.begin(), unit.end(), name.begin(), [](char a, char b) {
     return std::tolower(static_cast<unsigned char>(a)) == std::tolower(static_cast<unsigned char>(b));
   });
-  return unit.empty() || same ? name : fmt::format("{} ({})", name, unit);
+  return unit.empty() ? name : same ? unit : fmt::format("{} ({})", name, unit);
 }
 
 }  // namespace graft

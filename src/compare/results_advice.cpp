@@ -24,6 +24,7 @@ struct Cost {
 const std::vector<Cost> kCosts = {{"trainable_parameters", "trains the fewest parameters"},
                                   {"seconds_per_step", "takes the least time per step"},
                                   {"peak_memory", "needs the least memory"},
+                                  {"inference_slowdown", "slows inference the least"},
                                   {"forgetting", "forgets the least"}};
 
 struct Advice {
@@ -42,7 +43,10 @@ struct Advice {
   static size_t lost(const Json& method) { return part_at(part_at(method, "final"), "lost").size(); }
 
   std::optional<double> cost(const Json& method, const std::string& key) const {
-    return key == "forgetting" ? number_at(part_at(method, "forgetting"), "mean") : number_at(part_at(method, "costs"), key);
+    const Json& costs = part_at(method, "costs");
+    if (key == "forgetting") return number_at(part_at(method, "forgetting"), "mean");
+    if (key == "inference_slowdown" && costs.contains("mergeable") && costs["mergeable"] == true) return 1;  // once merged
+    return number_at(costs, key);
   }
 
   // The pair (a, b) seen from a: difference a - b, its interval and the adjusted p.
@@ -72,8 +76,8 @@ struct Advice {
     std::string text = metric.number(std::abs(d)) + (metric.unit.empty() ? "" : " " + metric.unit) + (d >= 0 ? " better" : " worse");
     if (std::isfinite(low) && std::isfinite(high)) {
       const double turn = d >= 0 ? 1 : -1;
-      text += fmt::format(" (95 % interval {} to {}, adjusted p {})", metric.number(std::min(low * turn, high * turn)),
-                          metric.number(std::max(low * turn, high * turn)), p_text(s.p));
+      text += fmt::format(" (95 % interval {} to {}, adjusted {})", metric.number(std::min(low * turn, high * turn)),
+                          metric.number(std::max(low * turn, high * turn)), p_equation(s.p));
     }
     return text;
   }
@@ -81,7 +85,7 @@ struct Advice {
   const Json& cheapest(const std::vector<const Json*>& tied) const;
   std::vector<const Json*> eligible(const std::vector<const Json*>& tied) const;
   void explain_value(const Json& pick);
-  void explain_costs(const Json& pick, const std::vector<const Json*>& among);
+  void explain_costs(const Json& pick, const std::vector<const Json*>& among, const std::string& who);
   void explain_uncertainty(const Json& pick);
 };
 
@@ -118,7 +122,7 @@ void Advice::explain_value(const Json& pick) {
   reasons.push_back(text + ".");
 }
 
-void Advice::explain_costs(const Json& pick, const std::vector<const Json*>& among) {
+void Advice::explain_costs(const Json& pick, const std::vector<const Json*>& among, const std::string& who) {
   std::vector<std::string> best;
   for (const Cost& kind : kCosts) {
     const auto mine = cost(pick, kind.key);
@@ -129,11 +133,11 @@ void Advice::explain_costs(const Json& pick, const std::vector<const Json*>& amo
     });
     if (strictly) best.push_back(kind.fewest);
   }
-  if (!best.empty()) reasons.push_back(fmt::format("Among these {} methods it {}.", among.size(), list_text(best)));
+  if (!best.empty()) reasons.push_back(fmt::format("Of {} it {}.", who, list_text(best)));
   std::vector<std::string> costs;
   if (const auto n = cost(pick, "trainable_parameters")) {
     const auto all = number_at(part_at(results["setup"], "model"), "parameters");
-    costs.push_back(compact_text(*n) + " trained parameters" + (all && *all > 0 ? fmt::format(" ({:.2g} % of the base)", 100 * *n / *all) : ""));
+    costs.push_back(compact_text(*n) + " trained parameters" + (all && *all > 0 ? fmt::format(" ({} of the base)", percent_text(*n / *all)) : ""));
   }
   if (const auto s = cost(pick, "seconds_per_step")) costs.push_back(seconds_text(*s) + " per step");
   if (const auto m = cost(pick, "peak_memory")) costs.push_back(bytes_text(*m) + " at the peak of training");
@@ -185,10 +189,10 @@ void Advice::explain_uncertainty(const Json& pick) {
   }
   for (const Json& run : results["runs"]) unfinished += run["status"] == "missing" || run["status"] == "running";
   if (!without.empty())
-    uncertainty.push_back(fmt::format("Final runs were lost: {}. Means over the surviving runs may flatter these methods.", list_text(without)));
+    uncertainty.push_back(fmt::format("Final runs were lost: {}. Means over the surviving runs may flatter these methods.", list_text(without, 5)));
   if (!edges.empty())
     uncertainty.push_back(fmt::format("The chosen learning rate lies at the edge of what was tried for {}: a wider search may serve {} better.",
-                                      list_text(edges), edges.size() == 1 ? "it" : "them"));
+                                      list_text(edges, 5), edges.size() == 1 ? "it" : "them"));
   if (unfinished) uncertainty.push_back(fmt::format("{} planned run{} not finished: the answer may still change.", unfinished, unfinished == 1 ? " has" : "s have"));
 }
 
@@ -216,7 +220,7 @@ Json recommend(const Json& results) {
     out["verdict"] = "single";
     out["headline"] = fmt::format("Only {} has a result: {}. There is nothing to compare it with.", Advice::name(best), a.metric.with_unit(a.mean(best)));
     a.explain_value(best);
-    a.explain_costs(best, {&best});
+    a.explain_costs(best, {&best}, "");
   } else if (top.size() == 1) {
     const bool all = std::all_of(a.ranked.begin() + 1, a.ranked.end(), [&](const Json* m) { return a.beats(best, *m); });
     out["verdict"] = all ? "winner" : "leader";
@@ -225,7 +229,7 @@ Json recommend(const Json& results) {
     a.explain_value(best);
     if (const auto p = a.pair(best, *a.ranked[1]))
       a.reasons.push_back(fmt::format("Against the next best, {}, it is {}.", Advice::name(*a.ranked[1]), a.how_much(*p)));
-    a.explain_costs(best, a.ranked);
+    a.explain_costs(best, a.ranked, fmt::format("all {} methods", a.ranked.size()));
   } else {
     const std::vector<const Json*> among = a.eligible(top);
     pick = &a.cheapest(among);
@@ -241,7 +245,8 @@ Json recommend(const Json& results) {
     } else {
       a.reasons.push_back("It also has the best mean of the tied methods, which proves nothing by itself.");
     }
-    a.explain_costs(*pick, among);
+    a.explain_costs(*pick, among, among.size() == top.size() ? fmt::format("the {} tied methods", top.size())
+                                                             : fmt::format("the {} tied methods nearest to the best mean", among.size()));
   }
   a.explain_uncertainty(*pick);
   if (out["verdict"] == "tied" && pick != &best)

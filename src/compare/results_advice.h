@@ -11,7 +11,7 @@ namespace graft {
 //             "single"  only one method has a result;  "none"  no method has
 //   pick      the method to use; null for "none". Among tied methods: those that lost no run and whose mean lies within the
 //             detectable difference of the best mean are ranked by each cost (trained parameters, seconds per step, peak memory,
-//             forgetting; equal within 3 %); the lowest sum of ranks is picked, then the better mean.
+//             inference slow-down, forgetting; equal within 3 %); the lowest sum of ranks is picked, then the better mean.
 //   tied      names of rank 1
 //   headline  one sentence; reasons, uncertainty: sentences
 Json recommend(const Json& results);

@@ -96,6 +96,20 @@ std::vector<double> Scale::ticks(int count) const {
   return ticks;
 }
 
+namespace {
+
+// "10.0 k" -> "10 k"
+std::string without_zeros(std::string text) {
+  const size_t point = text.find('.'), end = std::min(text.find(' '), text.size());
+  if (point == std::string::npos) return text;
+  size_t keep = end;
+  while (text[keep - 1] == '0') --keep;
+  if (keep - 1 == point) --keep;
+  return text.erase(keep, end - keep);
+}
+
+}  // namespace
+
 std::vector<std::string> tick_labels(const std::vector<double>& ticks, bool log) {
   std::vector<std::string> labels;
   double step = INFINITY, largest = 0;
@@ -105,9 +119,9 @@ std::vector<std::string> tick_labels(const std::vector<double>& ticks, bool log)
   }
   for (const double v : ticks) {
     if (log)
-      labels.push_back(v >= 1 ? compact_text(std::round(v)) : rate_text(v));
+      labels.push_back(v >= 1 ? without_zeros(compact_text(std::round(v))) : rate_text(v));
     else if (largest >= 1e5)
-      labels.push_back(compact_text(v));
+      labels.push_back(without_zeros(compact_text(v)));
     else
       labels.push_back(fixed_text(v, std::isfinite(step) ? std::clamp(static_cast<int>(std::ceil(-std::log10(step) - 1e-9)), 0, 6) : 2));
   }
@@ -118,23 +132,30 @@ bool Box::overlaps(const Box& o) const {
   return x < o.x + o.width && o.x < x + width && y < o.y + o.height && o.y < y + height;
 }
 
-std::optional<Box> LabelPlacer::place(double x, double y, double width, double height) {
-  // Beside the point first, then above and below, then further out where a leader line must help.
-  for (const double gap : {7.0, 14.0, 24.0, 36.0, 50.0}) {
-    const std::array<std::pair<double, double>, 8> corners = {{{x + gap, y - height / 2},
-                                                               {x - gap - width, y - height / 2},
-                                                               {x - width / 2, y - gap - height},
-                                                               {x - width / 2, y + gap},
-                                                               {x + 0.7 * gap, y - 0.7 * gap - height},
-                                                               {x + 0.7 * gap, y + 0.7 * gap},
-                                                               {x - 0.7 * gap - width, y - 0.7 * gap - height},
-                                                               {x - 0.7 * gap - width, y + 0.7 * gap}}};
-    for (const auto& [left, top] : corners) {
-      const Box box{left, top, width, height};
-      if (left < area_.x || top < area_.y || left + width > area_.x + area_.width || top + height > area_.y + area_.height) continue;
-      if (std::any_of(taken_.begin(), taken_.end(), [&](const Box& t) { return t.overlaps(box); })) continue;
-      taken_.push_back(box);
-      return box;
+std::optional<Box> LabelPlacer::place(double x, double y, double width, double height, double reach) {
+  const auto fits = [&](const Box& box, bool strict) {
+    const auto hits = [&](const Box& other) { return other.overlaps(box); };
+    return box.x >= area_.x && box.y >= area_.y && box.x + width <= area_.x + area_.width && box.y + height <= area_.y + area_.height &&
+           std::none_of(taken_.begin(), taken_.end(), hits) && (!strict || std::none_of(avoided_.begin(), avoided_.end(), hits));
+  };
+  for (const bool strict : {true, false}) {
+    // Beside the point first, then above and below, then further out where a leader line must help.
+    for (const double gap : {9.0, 15.0, 24.0, 36.0, 50.0}) {
+      if (gap > reach) break;
+      const double near = 0.7 * gap, left = x - width, middle = x - width / 2, up = y - height;
+      const std::array<Box, 8> places = {{{x + gap, y - height / 2, width, height},
+                                          {left - gap, y - height / 2, width, height},
+                                          {middle, up - gap, width, height},
+                                          {middle, y + gap, width, height},
+                                          {x + near, up - near, width, height},
+                                          {x + near, y + near, width, height},
+                                          {left - near, up - near, width, height},
+                                          {left - near, y + near, width, height}}};
+      for (const Box& box : places) {
+        if (!fits(box, strict)) continue;
+        taken_.push_back(box);
+        return box;
+      }
     }
   }
   return {};

@@ -48,13 +48,15 @@ struct Box {
 class LabelPlacer {
  public:
   explicit LabelPlacer(Box area) : area_(area) {}
-  void block(const Box& box) { taken_.push_back(box); }
-  // Nearest free place for a label of this size around (x, y), and blocks it; nothing where no place is free.
-  std::optional<Box> place(double x, double y, double width, double height);
+  void block(const Box& box) { taken_.push_back(box); }   // nothing may lie here
+  void avoid(const Box& box) { avoided_.push_back(box); }  // a line, say: only where there is no other room
+  // Nearest free place for a label of this size around (x, y), at most `reach` pixels off, and blocks it; nothing where
+  // no place is free.
+  std::optional<Box> place(double x, double y, double width, double height, double reach = 50);
 
  private:
   Box area_;
-  std::vector<Box> taken_;
+  std::vector<Box> taken_, avoided_;
 };
 
 enum class Anchor { Start, Middle, End };
