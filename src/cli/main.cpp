@@ -13,6 +13,12 @@ void print_json(const Json& value) { fmt::print("{}\n", json_line(value)); }
 
 namespace {
 
+CLI::App* find_command(CLI::App& app, const std::string& name) {
+  for (CLI::App* sub : app.get_subcommands([](CLI::App*) { return true; }))
+    if (sub->get_name() == name) return sub;
+  return nullptr;
+}
+
 int run(int argc, char** argv) {
   CLI::App app{"graft fine-tunes language models with parameter-efficient methods and finds out, fairly, which one wins on your data."};
   app.require_subcommand(1);
@@ -28,7 +34,7 @@ int run(int argc, char** argv) {
   CLI::App* help = app.add_subcommand("help", "shows what a command does");
   help->add_option("command", topic, "the command");
   help->callback([&] {
-    CLI::App* about = topic.empty() ? &app : app.get_subcommand_no_throw(topic);
+    CLI::App* about = topic.empty() ? &app : find_command(app, topic);
     if (!about) usage_error("help", fmt::format("there is no command '{}'", topic), "graft help lists the commands");
     fmt::print("{}", about->help());
   });
@@ -43,7 +49,7 @@ int run(int argc, char** argv) {
     std::vector<std::string> known;
     for (CLI::App* sub : app.get_subcommands([](CLI::App*) { return true; })) known.push_back(sub->get_name());
     std::string hint = "graft help COMMAND shows what is allowed";
-    if (argc > 1 && argv[1][0] != '-' && !app.get_subcommand_no_throw(argv[1])) hint = suggest(argv[1], known);
+    if (argc > 1 && argv[1][0] != '-' && !find_command(app, argv[1])) hint = suggest(argv[1], known);
     fmt::print(stderr, "graft: [usage] {}. Hint: {}\n", e.what(), hint);
     return static_cast<int>(Fault::Usage);
   }

@@ -68,9 +68,10 @@ Pass lay_out(const Model& model, const Sites& sites, const Batch& batch) {
 
 Tensor hidden_states(const Model& model, const Sites& sites, const Pass& pass) {
   Tensor x = embed(model, sites, pass);
+  const auto kept = pass.checkpoint ? std::make_shared<const Pass>(pass) : nullptr;  // blocks run again after this call
   for (int64_t layer = 0; layer < model.layers(); ++layer) {
-    const auto block = [&model, &sites, &pass, layer](const Tensor& input) { return model.family->block(model, layer, input, sites, pass); };
-    x = pass.checkpoint ? checkpointed(block, x) : block(x);
+    if (!kept) x = model.family->block(model, layer, x, sites, pass);
+    else x = checkpointed([&model, &sites, kept, layer](const Tensor& input) { return model.family->block(model, layer, input, sites, *kept); }, x);
   }
   sites.visited(Site::FinalNorm, -1);
   return model.family->final_norm(model, x);

@@ -1,0 +1,151 @@
+// Loading, generation with a cache, and a real model's losses.
+#include "model/decoder.h"
+
+#include "core/files.h"
+#include "core/rng.h"
+#include "core/safetensors.h"
+#include "core/torch.h"
+#include "data/examples.h"
+#include "eval/generate.h"
+#include "model/loader.h"
+#include "support/conformance.h"
+#include "support/support.h"
+#include "tokenizer/tokenizer.h"
+
+namespace graft {
+namespace {
+
+double text_loss(const Model& model, const Tokenizer& tokenizer, const std::string& text) {
+  Batch batch;
+  append_document(batch, tokenizer.encode(text), 1);
+  return token_losses(model, Sites(model.layers()), batch).mean().item<double>();
+}
+
+TEST(Stories260k, LossesEqualThePublishedOnes) {
+  NEEDS_SHARED_DATA();
+  const auto folder = testing::shared_data() / "stories260k";
+  const Model model = load_model(folder);
+  const Tokenizer tokenizer = Tokenizer::load(folder);
+  EXPECT_EQ(parameter_count(model), 260032);
+  const std::pair<const char*, double> rows[] = {
+      {"Once upon a time, there was a little girl named Lily. She loved to play outside in the park.", 0.1804},
+      {"One day, Tom and his mom went to the store. Tom saw a big red ball and he wanted it.", 1.1805},
+      {"The dog was very happy. He ran and jumped and played with his friends all day.", 1.5981},
+      {"Lily and Ben are friends. They like to play with toys and read books.", 0.8690},
+      {"The monetary committee raised interest rates by fifty basis points amid inflation fears.", 4.8789}};
+  for (auto& [text, loss] : rows) EXPECT_NEAR(text_loss(model, tokenizer, text), loss, 6e-5) << text;
+}
+
+TEST(Stories260k, ContinuesAStory) {
+  NEEDS_SHARED_DATA();
+  const auto folder = testing::shared_data() / "stories260k";
+  const Model model = load_model(folder);
+  const Tokenizer tokenizer = Tokenizer::load(folder);
+  GenerateConfig config;
+  config.max_new_tokens = 60;
+  const auto ids = tokenizer.encode("Once upon a time");
+  auto all = ids;
+  const auto continued = generate(model, Sites(model.layers()), {ids}, {2}, config);
+  all.insert(all.end(), continued[0].begin(), continued[0].end());
+  const std::string text = tokenizer.decode(all, true);
+  EXPECT_EQ(text.substr(0, 120), std::string("Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball.").substr(0, 120));
+}
+
+// With a cache, batched and ragged, the same tokens as by running everything again for each token.
+TEST(Generation, CacheEqualsRecomputation) {
+  for (auto& family : families())
+    for (auto& c : testing::method_cases()) {
+      const Model base = random_model(testing::tiny_config(family.model_type), 3);
+      const Adapted adapted = attach(base, *c.row, c.make(), 1);
+      const std::vector<std::vector<int64_t>> prompts{{5}, {1, 2, 3, 4, 5, 6}, {7, 8, 9}};
+      GenerateConfig config;
+      config.max_new_tokens = 8;
+      const auto fast = generate(adapted.model, adapted.sites, prompts, {}, config);
+      for (size_t i = 0; i < prompts.size(); ++i) {
+        auto ids = prompts[i];
+        for (int64_t n = 0; n < config.max_new_tokens; ++n) {
+          at::NoGradGuard no_grad;
+          Batch batch;
+          append_document(batch, ids, 1);
+          const Tensor h = hidden_states(adapted.model, adapted.sites, lay_out(adapted.model, adapted.sites, batch));
+          ids.push_back(logits(adapted.model, adapted.sites, h.narrow(0, h.size(0) - 1, 1)).argmax().item<int64_t>());
+        }
+        EXPECT_EQ(std::vector<int64_t>(ids.begin() + static_cast<int64_t>(prompts[i].size()), ids.end()), fast[i]) << family.model_type << " " << c.label << " prompt " << i;
+      }
+    }
+}
+
+TEST(Generation, SamplingFollowsTheSeedAndTopKOneIsGreedy) {
+  const Model model = random_model(testing::tiny_config("llama"), 3);
+  const Sites sites(model.layers());
+  GenerateConfig greedy, one, warm;
+  greedy.max_new_tokens = one.max_new_tokens = warm.max_new_tokens = 12;
+  one.temperature = warm.temperature = 1.5;
+  one.top_k = 1;
+  EXPECT_EQ(generate(model, sites, {{1, 2}}, {}, greedy), generate(model, sites, {{1, 2}}, {}, one));
+  const auto a = generate(model, sites, {{1, 2}}, {}, warm);
+  EXPECT_EQ(a, generate(model, sites, {{1, 2}}, {}, warm));
+  warm.seed = 1;
+  EXPECT_NE(a, generate(model, sites, {{1, 2}}, {}, warm));
+}
+
+class Folder : public ::testing::Test {
+ protected:
+  void SetUp() override { save_model(random_model(testing::tiny_config("llama"), 3), folder_.path(), {}, at::kFloat); }
+  std::string load_error(Fault fault = Fault::Input) {
+    return testing::error_of([&] { load_model(folder_.path()); }, fault);
+  }
+  void change_config(const std::function<void(Json&)>& change) {
+    Json json = read_json(folder_ / "config.json");
+    change(json);
+    write_json(folder_ / "config.json", json);
+  }
+  NamedTensors tensors() {
+    NamedTensors all;
+    const SafetensorsFile file(folder_ / "model.safetensors");
+    for (auto& [name, info] : file.tensors()) all.emplace_back(name, file.tensor(name).clone());
+    return all;
+  }
+  testing::TempFolder folder_;
+};
+
+TEST_F(Folder, ShardsPrefixesHalfPrecisionAndSurplusTensorsLoad) {
+  const Model model = load_model(folder_.path());
+  const Batch batch = testing::tiny_batch(model);
+  const auto loss = [&](const Model& m) { return loss_sum(m, Sites(m.layers()), batch).item<double>(); };
+  testing::TempFolder sharded;
+  save_model(model, sharded.path(), {}, at::kFloat, 4096);
+  EXPECT_TRUE(std::filesystem::exists(sharded / "model.safetensors.index.json"));
+  EXPECT_DOUBLE_EQ(loss(load_model(sharded.path())), loss(model));
+  NamedTensors bare_names;
+  for (auto& [name, value] : tensors()) bare_names.emplace_back(name.starts_with("model.") ? name.substr(6) : name, value);
+  bare_names.emplace_back("layers.0.self_attn.rotary_emb.inv_freq", at::zeros({2}));
+  save_safetensors(folder_ / "model.safetensors", bare_names);
+  EXPECT_DOUBLE_EQ(loss(load_model(folder_.path())), loss(model));
+  save_model(model, folder_.path(), {}, at::kBFloat16);
+  EXPECT_NEAR(loss(load_model(folder_.path())), loss(model), 0.3);
+}
+
+TEST_F(Folder, BadFoldersAreInputErrorsThatNameTheThing) {
+  change_config([](Json& j) { j["model_type"] = "gpt99"; });
+  EXPECT_NE(load_error().find("'gpt99' is not supported"), std::string::npos);
+  change_config([](Json& j) { j["model_type"] = "llama"; j["num_attention_heads"] = 3; });
+  EXPECT_NE(load_error().find("must be"), std::string::npos);
+  change_config([](Json& j) { j["num_attention_heads"] = 4; j["rope_scaling"] = {{"rope_type", "magic"}, {"factor", 2.0}}; });
+  EXPECT_NE(load_error().find("'magic'"), std::string::npos);
+  change_config([](Json& j) { j.erase("rope_scaling"); j["hidden_size"] = "wide"; });
+  EXPECT_NE(load_error().find("hidden_size must be a positive integer"), std::string::npos);
+  change_config([](Json& j) { j["hidden_size"] = 16; j["intermediate_size"] = 25; });
+  EXPECT_NE(load_error().find("do not belong together"), std::string::npos);
+  change_config([](Json& j) { j["intermediate_size"] = 24; });
+  auto all = tensors();
+  all[0].second = all[0].second.to(at::kInt);
+  save_safetensors(folder_ / "model.safetensors", all);
+  EXPECT_NE(load_error().find("stored as I32"), std::string::npos);
+  all.erase(all.begin());
+  save_safetensors(folder_ / "model.safetensors", all);
+  EXPECT_NE(load_error().find("is missing"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace graft
