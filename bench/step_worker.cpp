@@ -1,0 +1,52 @@
+// The graft side of the step benchmark. Builds a model of a given shape with random weights, writes it where another program can
+// load the same weights, then runs one training step for each line "step" on standard input and prints what it took.
+//   bench_step_worker MODEL_DIR ROWS.json [--r 16] [--threads N] [--checkpointing]
+// ROWS.json: {"config": {...}, "steps": [[{"ids": [...], "learned_from": n}, ...], ...]}
+#include <CLI/CLI.hpp>
+
+#include <ATen/Parallel.h>
+
+#include <iostream>
+
+#include "core/json.h"
+#include "core/system.h"
+#include "data/examples.h"
+#include "model/loader.h"
+#include "train/recipe.h"
+
+int main(int argc, char** argv) {
+  using namespace graft;
+  CLI::App app{"one training step at a time"};
+  std::string folder, rows;
+  int64_t r = 16, threads = 0;
+  bool checkpointing = false;
+  app.add_option("model", folder)->required();
+  app.add_option("rows", rows)->required();
+  app.add_option("--r", r);
+  app.add_option("--threads", threads);
+  app.add_flag("--checkpointing", checkpointing);
+  CLI11_PARSE(app, argc, argv);
+  keep_freed_memory();
+  use_threads(threads);
+  const Json plan = read_json(rows);
+  if (!std::filesystem::exists(std::filesystem::path(folder) / "model.safetensors")) save_model(random_model(plan["config"], 1), folder, {}, at::kFloat);
+  const Model base = load_model(folder);
+  auto method = find_method("lora").make();
+  from_json(method->config(), {{"r", r}, {"lora_alpha", 2 * r}, {"target_modules", "all-linear"}}, "lora");
+  Adapted adapted = attach(base, find_method("lora"), std::move(method), 1);
+  std::vector<Batch> batches;
+  for (auto& step : plan["steps"]) {
+    Batch batch;
+    for (auto& row : step) append_document(batch, row["ids"].get<std::vector<int64_t>>(), row["learned_from"].get<int64_t>());
+    batches.push_back(std::move(batch));
+  }
+  OptimConfig optim;
+  optim.learning_rate = 1e-4;
+  optim.schedule = "constant";
+  Trainer trainer(adapted, optim, 1 << 20, 1, checkpointing);
+  std::cout << "{\"ready\":true}" << std::endl;
+  for (std::string line; std::getline(std::cin, line);) {
+    const StepRecord record = trainer.step({batches[static_cast<size_t>(trainer.done()) % batches.size()]});
+    std::cout << json_line(record.to_json()) << std::endl;
+  }
+}
