@@ -1,6 +1,8 @@
 #include "embedded/bpe_trainer.h"
 
+#include "embedded/grammar/corpus.h"
 #include "support/support.h"
+#include "tokenizer/tokenizer.h"
 
 namespace graft {
 namespace {
@@ -17,6 +19,27 @@ TEST(BpeTrainer, LearnsWhatTheReferenceLearns) {
   const auto learned = train_bpe(counts, golden().at("vocab_size"), golden().at("special_tokens"));
   EXPECT_EQ(Json(learned.tokens), golden().at("tokens"));
   EXPECT_EQ(Json(learned.merges), golden().at("merges"));
+}
+
+TEST(BpeTrainer, EncodesLikeTheReferenceAndBack) {
+  PieceCounts counts;
+  for (const auto& text : golden().at("texts")) counts.add(text.get<std::string>());
+  const std::vector<std::string> special = golden().at("special_tokens");
+  testing::TempFolder temp;
+  write_json(temp / "tokenizer.json", tokenizer_json(train_bpe(counts, golden().at("vocab_size"), special), special, "<s>"));
+  const Tokenizer tokenizer = Tokenizer::load(temp.path());
+  ASSERT_GE(golden().at("probes").size(), 5u);
+  for (const Json& probe : golden().at("probes")) {
+    const std::string text = probe.at("text");
+    const auto ids = tokenizer.encode(text);
+    EXPECT_EQ(Json(ids), probe.at("ids")) << text;
+    EXPECT_EQ(tokenizer.decode(ids, true), text);
+  }
+  Rng rng(3);
+  for (int i = 0; i < 50; ++i) {
+    const std::string text = make_document(rng);
+    EXPECT_EQ(tokenizer.decode(tokenizer.encode(text), true), text);
+  }
 }
 
 TEST(BpeTrainer, SplitsLikeGpt2) {

@@ -128,7 +128,7 @@ TEST(Corpus, IsTheSameOnEveryMachine) {
   Rng rng(1);
   std::string text;
   for (int i = 0; i < 100; ++i) text += make_document(rng) + "\n\n";
-  EXPECT_EQ(hash_bytes(text), 0u);
+  EXPECT_EQ(hash_bytes(text), 13974004064900102777u);
 }
 
 }  // namespace
