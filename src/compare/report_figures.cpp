@@ -129,7 +129,7 @@ std::string pareto_section(const ReportView& view) {
 
 std::string rates_section(const ReportView& view) {
   std::string html = "<section id=\"rates\"><h2>Learning rates tried</h2>";
-  const MetricView& metric = view.primary();
+  const MetricView metric(view.results["tuning_metric"]);
   std::vector<double> scores;
   for (const MethodView& m : view.methods)
     for (const Json& p : part_at(part_at(*m.json, "tuning"), "points"))

@@ -72,6 +72,7 @@ tr.pick th,tr.pick .primary{color:var(--accent)}
 .narrow{display:none}
 .wide,.narrow{margin-bottom:14px}
 .panels .wide,.panels .narrow{margin:0}
+.panels figure{display:flex;flex-direction:column;justify-content:space-between}
 .trio{display:grid;grid-template-columns:repeat(3,1fr);gap:20px 16px}
 .trio h3{margin-bottom:8px}
 .trio.stacked{grid-template-columns:1fr}

@@ -46,20 +46,28 @@ struct Metric {
   Better better() const { return higher_is_better ? Better::Higher : Better::Lower; }
 };
 
+Metric metric_of(const Json& setup, const std::string& name) {
+  const Json& info = part_at(part_at(setup, "metric_info"), name);
+  Metric m{.name = name, .unit = text_at(info, "unit"), .kind = text_at(info, "kind", "mean"), .base = {}};
+  m.higher_is_better = info.contains("higher_is_better") && info["higher_is_better"].is_boolean() ? info["higher_is_better"].get<bool>()
+                                                                                                  : name != "loss" && name != "perplexity";
+  m.base = number_at(part_at(setup, "base"), name);
+  return m;
+}
+
+// How a report shows it; `digits` follow from the spread of its values.
+Json shown_as(const Metric& metric, int digits) {
+  const bool percent = metric.kind == "binary";
+  return {{"name", metric.name}, {"unit", percent ? "%" : metric.unit}, {"kind", metric.kind}, {"higher_is_better", metric.higher_is_better},
+          {"scale", percent ? 100 : 1}, {"digits", digits}};
+}
+
 std::vector<Metric> metrics_of(const Json& setup) {
   std::vector<Metric> metrics;
   const Json& names = part_at(setup, "metrics");
   if (names.is_array())
-    for (const Json& name : names) {
-      if (!name.is_string()) continue;
-      const Json& info = part_at(part_at(setup, "metric_info"), name.get<std::string>());
-      Metric m{.name = name.get<std::string>(), .unit = text_at(info, "unit"), .kind = text_at(info, "kind", "mean"), .base = {}};
-      m.higher_is_better = info.contains("higher_is_better") && info["higher_is_better"].is_boolean()
-                               ? info["higher_is_better"].get<bool>()
-                               : m.name != "loss" && m.name != "perplexity";
-      m.base = number_at(part_at(setup, "base"), m.name);
-      metrics.push_back(std::move(m));
-    }
+    for (const Json& name : names)
+      if (name.is_string()) metrics.push_back(metric_of(setup, name.get<std::string>()));
   if (metrics.empty()) input_error("report", "comparison.json names no metric", "it needs \"metrics\": [\"bleu\", ...]");
   return metrics;
 }
@@ -258,10 +266,8 @@ MetricResult analyse(const Metric& metric, const std::vector<std::string>& label
   }
   const std::vector<size_t> ranks = tied_ranks(means, metric.better(), verdicts);
   for (size_t m = 0; m < labels.size(); ++m) out.entries[m]["rank"] = ranks[m];
-  const double scale = metric.kind == "binary" ? 100 : 1;
-  out.info = {{"name", metric.name}, {"unit", metric.kind == "binary" ? "%" : metric.unit}, {"kind", metric.kind},
-              {"higher_is_better", metric.higher_is_better}, {"base", number_or_null(metric.base)}, {"items", items}, {"scale", scale},
-              {"digits", digits_for(scored, out.entries, scale)}, {"test", pairs.empty() ? "" : pairs[0].test}, {"detectable", nullptr}};
+  out.info = shown_as(metric, digits_for(scored, out.entries, metric.kind == "binary" ? 100 : 1));
+  out.info.update({{"base", number_or_null(metric.base)}, {"items", items}, {"test", pairs.empty() ? "" : pairs[0].test}, {"detectable", nullptr}});
   if (!one_pair.empty())
     out.info["detectable"] = {{"one_pair", median_of(one_pair)}, {"all_pairs", median_of(all_pairs)}, {"pairs", pairs.size()}};
   return out;
@@ -305,12 +311,12 @@ Json forgetting_of(const std::vector<const Run*>& runs, const Json& setup) {
 Json tuning_of(const std::vector<const Run*>& runs, const Json& method, const std::optional<double>& chosen, const Metric& metric) {
   std::map<std::pair<double, double>, Json> points;  // by rung, lr
   double seconds = 0, tokens = 0;
-  size_t trials = 0;
+  size_t runs_done = 0;
   std::vector<double> tried;
   for (const Run* run : runs) {
     if (run->stage != "search") continue;
     if (run->status == "missing") continue;
-    ++trials;
+    ++runs_done;
     seconds += number_at(run->costs, "train_seconds").value_or(0);
     tokens += number_at(run->costs, "tokens").value_or(0);
     if (!run->lr || *run->lr <= 0) continue;
@@ -325,6 +331,7 @@ Json tuning_of(const std::vector<const Run*>& runs, const Json& method, const st
   Json list = Json::array();
   for (auto& [key, point] : points) list.push_back(std::move(point));
   std::sort(tried.begin(), tried.end());
+  tried.erase(std::unique(tried.begin(), tried.end()), tried.end());  // a trial may have one run per rung
   const Json& grid = part_at(method, "grid");
   bool widened = false, at_edge = false;
   // Learning rates come from decimal text and from arithmetic: equal within 0.1 %.
@@ -334,7 +341,7 @@ Json tuning_of(const std::vector<const Run*>& runs, const Json& method, const st
       return std::none_of(grid.begin(), grid.end(), [&](const Json& g) { return g.is_number() && same(lr, g.get<double>()); });
     });
   if (chosen && tried.size() > 1) at_edge = same(*chosen, tried.front()) || same(*chosen, tried.back());
-  return {{"trials", trials}, {"seconds", seconds}, {"tokens", tokens}, {"grid", grid.is_array() ? grid : Json::array()}, {"widened", widened},
+  return {{"trials", tried.size()}, {"runs", runs_done}, {"seconds", seconds}, {"tokens", tokens}, {"grid", grid.is_array() ? grid : Json::array()}, {"widened", widened},
           {"at_edge", at_edge}, {"points", list}};
 }
 
@@ -382,7 +389,7 @@ std::optional<double> chosen_lr(const std::vector<const Run*>& runs) {
   return std::max_element(votes.begin(), votes.end(), [](const auto& a, const auto& b) { return a.second < b.second; })->first;
 }
 
-Json method_json(const Json& method, const std::string& label, size_t index, const std::vector<Run>& all, const Json& setup, const Metric& primary) {
+Json method_json(const Json& method, const std::string& label, size_t index, const std::vector<Run>& all, const Json& setup, const Metric& tuned_by) {
   std::vector<const Run*> runs;
   size_t planned = 0, done = 0;
   Json lost = Json::array();
@@ -399,7 +406,7 @@ Json method_json(const Json& method, const std::string& label, size_t index, con
   return {{"name", label}, {"method", text_at(method, "name", label)}, {"options", options}, {"index", index}, {"lr", number_or_null(lr)},
           {"default_lr", number_or_null(number_at(method, "default_lr"))}, {"metrics", Json::object()}, {"costs", costs_of(runs)},
           {"forgetting", forgetting_of(runs, setup)}, {"final", {{"planned", planned}, {"done", done}, {"lost", lost}}},
-          {"tuning", tuning_of(runs, method, lr, primary)}, {"curve", curve_of(runs)}};
+          {"tuning", tuning_of(runs, method, lr, tuned_by)}, {"curve", curve_of(runs)}};
 }
 
 // ---- Pareto, samples, runs ----------------------------------------------------------------------------------------
@@ -496,10 +503,11 @@ Json collect_results(const std::filesystem::path& out) {
   RunFolders read = read_run_folders(out);
   const std::vector<Metric> metrics = metrics_of(read.setup);
   const auto plan = methods_of(read);
+  const Metric tuned_by = metric_of(read.setup, text_at(part_at(read.setup, "tuning"), "metric", metrics[0].name));
   std::vector<std::string> labels;
   Json methods = Json::array();
   for (const auto& [label, method] : plan) {
-    methods.push_back(method_json(method, label, labels.size(), read.runs, read.setup, metrics[0]));
+    methods.push_back(method_json(method, label, labels.size(), read.runs, read.setup, tuned_by));
     labels.push_back(label);
   }
   Json infos = Json::array(), pairs = Json::array();
@@ -526,6 +534,7 @@ Json collect_results(const std::filesystem::path& out) {
   Json results = {{"setup", setup},     {"metrics", infos}, {"methods", methods},
                   {"pairs", pairs},     {"runs", runs},     {"pareto", pareto_of(methods, metrics[0])},
                   {"problems", problems}, {"samples", samples_json(methods, read.runs, metrics)}};
+  results["tuning_metric"] = shown_as(tuned_by, 3);
   results["recommendation"] = recommend(results);
   return results;
 }

@@ -17,7 +17,7 @@
 //                  macro_f1            3 per label: true positives, false positives, false negatives
 //   base?      {metric: value}       the untuned base on the same test items
 //   budget?    {tokens|steps|epochs|seconds|flops: n}
-//   tuning?    {trials, rungs}
+//   tuning?    {trials, rungs, metric?}   metric: the dev score that picks the learning rate; default: the primary metric
 //   seeds?     number of final runs per method
 //   track?     as_configured | matched_parameters | matched_time
 //   forgetting? {text, base_loss}
@@ -41,7 +41,7 @@
 //
 // A folder that cannot be read, or whose numbers are not finite, is a problem that the report lists; never an error.
 //
-// What comes out (results.json), in the shape {setup, metrics, methods, pairs, pareto, recommendation, runs, problems, samples}:
+// What comes out (results.json), in the shape {setup, metrics, methods, pairs, pareto, recommendation, runs, problems, samples, tuning_metric}:
 //   setup      comparison.json without `runs`
 //   metrics    [{name, unit, kind, higher_is_better, base, items, test, scale, digits, detectable}]
 //              detectable {one_pair, all_pairs, pairs}: smallest true difference found with 80 % power (median over pairs), in one
@@ -49,9 +49,10 @@
 //   methods    best first: [{name (the label), method, options, index (place in the plan), lr, default_lr,
 //              metrics {metric: {mean, sd, ci95, rank, values [{seed, value}]}},
 //              costs (typical values over the final runs), forgetting {mean, sd, base, increase, values}, final {planned, done, lost},
-//              tuning {trials, seconds, tokens, grid, widened, at_edge, points [{lr, rung, score, status}]},
+//              tuning {trials, runs, seconds, tokens, grid, widened, at_edge, points [{lr, rung, score, status}]},
 //              curve {step, mean, seeds [{seed, loss}]}}]   training loss, averaged in at most 80 bins of steps
 //              sd: n-1, null for one run; rank: 1 is best, methods of one rank cannot be told apart, 0 without a result
+//   tuning_metric   as in metrics, without results
 //   pairs      [{a, b, metric, test, difference (a-b), ci95, p, p_holm, detectable}]   p_holm: Holm over all pairs of the metric
 //   pareto     {trainable_parameters | seconds_per_step | peak_memory: [names], all: [names]}
 //   recommendation  see results_advice.h
