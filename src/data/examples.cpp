@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <functional>
 #include <mutex>
 #include <thread>
 
@@ -60,6 +61,7 @@ TokenizedData tokenize_rows(std::vector<TextRow> rows, const Tokenizer& tokenize
   for (auto& example : examples) {
     if (static_cast<int64_t>(example.ids.size()) > max_length) {
       example.ids.resize(static_cast<size_t>(max_length));
+      example.prompt_length = std::min(example.prompt_length, max_length);
       ++data.cut;
     }
     if (example.supervised() <= 0) ++data.dropped;
@@ -85,10 +87,20 @@ Batch pack(std::span<const Example* const> examples) {
 }
 
 std::string fingerprint(const std::vector<Example>& examples) {
-  uint64_t hash = 0x9e3779b97f4a7c15ULL;
+  uint64_t hash = hash_bytes("");
+  const auto mix = [&](uint64_t value) { hash = hash_bytes({reinterpret_cast<const char*>(&value), sizeof value}) ^ (hash * 0x100000001b3ULL); };
+  const auto mix_texts = [&](const std::vector<std::string>& texts) {
+    mix(texts.size());
+    for (auto& text : texts) mix(hash_bytes(text));
+  };
   for (auto& e : examples) {
-    const std::string_view bytes(reinterpret_cast<const char*>(e.ids.data()), e.ids.size() * sizeof(int64_t));
-    hash = (hash ^ hash_bytes(bytes)) * 0x100000001b3ULL + static_cast<uint64_t>(e.learned_from);
+    mix(hash_bytes({reinterpret_cast<const char*>(e.ids.data()), e.ids.size() * sizeof(int64_t)}));
+    mix(static_cast<uint64_t>(e.learned_from));
+    mix(static_cast<uint64_t>(e.prompt_length));
+    mix(hash_bytes(e.row.id));
+    mix_texts(e.row.references);
+    mix_texts(e.row.choices);
+    mix(static_cast<uint64_t>(e.row.label));
   }
   return fmt::format("{:016x}", hash);
 }

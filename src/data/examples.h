@@ -2,7 +2,7 @@
 #pragma once
 #include <span>
 
-#include "data/records.h"
+#include "data/rows.h"
 #include "model/batch.h"
 #include "tokenizer/tokenizer.h"
 
@@ -25,12 +25,12 @@ struct TokenizedData {
 // than `max_length` are cut behind. Throws Fault::Input when no row is left.
 TokenizedData tokenize_rows(std::vector<TextRow> rows, const Tokenizer& tokenizer, const DataConfig& config, int64_t max_length);
 
-// A packed batch of whole examples; `max_tokens` bounds nothing here, the caller chooses the rows.
+// A packed batch of whole examples, in their order.
 Batch pack(std::span<const Example* const> examples);
 // A packed batch of plain sequences in which tokens from `learned_from` on are learned.
 void append_document(Batch& batch, std::span<const int64_t> ids, int64_t learned_from);
 
-// Identity of the data: of all rows' tokens and masks.
+// Identity of the data: of all rows' names, tokens and masks, and of what they are scored against (references, choices).
 std::string fingerprint(const std::vector<Example>& examples);
 
 }  // namespace graft
