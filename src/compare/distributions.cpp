@@ -110,8 +110,8 @@ double t_two_sided_p(double t, double degrees) {
   if (!(degrees > 0) || std::isnan(t)) return kNan;
   if (std::isinf(t)) return 0;
   const double square = t * t;
-  // Each form keeps its small argument exact: near t = 0 the complement, in the tail the direct one.
-  return square < degrees ? 1 - incomplete_beta(0.5, degrees / 2, square / (degrees + square))
+  // Near t = 0 the complement keeps the small argument exact; in the tail the direct form keeps the small result exact.
+  return square < 3 ? 1 - incomplete_beta(0.5, degrees / 2, square / (degrees + square))
                           : incomplete_beta(degrees / 2, 0.5, degrees / (degrees + square));
 }
 double t_cdf(double t, double degrees) {

@@ -184,6 +184,10 @@ PairResult crossed_t_test(const Samples& a, const Samples& b) {
     result.p = t_two_sided_p(result.difference / result.standard_error, result.degrees);
     result.ci95 = {result.difference - reach, result.difference + reach};
     result.detectable = minimum_detectable(result.standard_error, result.degrees);
+  } else if (a.items() == 1 && !result.runs_counted) {  // one number against one number: nothing can be estimated
+    constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+    result.standard_error = result.detectable = kNan;
+    result.ci95 = {kNan, kNan};
   } else {
     // No variation at all: the evidence is that every item (or, with one item, every run) points the same way.
     const auto votes = static_cast<double>(a.items() > 1 ? a.items() : std::min(a.runs(), b.runs()));

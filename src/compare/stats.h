@@ -96,7 +96,7 @@ struct PairResult {
   std::string test;                // "crossed t", "hierarchical bootstrap", "paired permutation", "mcnemar", ...
   double difference = 0;           // mean of a minus mean of b
   double p = 1;                    // two-sided
-  Interval ci95;                   // of the difference
+  Interval ci95;                   // of the difference; NaN where nothing can be estimated (one run, one item)
   double standard_error = 0;       // of the difference, runs and items counted; 0 where the test has none
   double degrees = 0;              // degrees of freedom of that standard error
   double detectable = 0;           // smallest true difference found with 80 % power at two-sided 5 %, see minimum_detectable
