@@ -18,6 +18,21 @@ namespace {
 
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
+// Copying JSON goes down its nesting: thousands of levels would exhaust the stack.
+Json parse_row_json(std::string_view text, const std::string& where) {
+  int64_t depth = 0;
+  bool in_text = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '"') in_text = !in_text;
+    else if (in_text) i += c == '\\';  // an escaped quote ends nothing
+    else if (c == '[' || c == '{') ++depth;
+    else if (c == ']' || c == '}') --depth;
+    if (depth > 100) input_error("data", fmt::format("{} nests lists and objects more than 100 deep", where));
+  }
+  return parse_json(text, where);
+}
+
 void add_lines(std::istream& in, const std::string& name, std::vector<Record>& records) {
   int64_t number = 0;
   for (std::string line; std::getline(in, line);) {
@@ -26,7 +41,7 @@ void add_lines(std::istream& in, const std::string& name, std::vector<Record>& r
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     const std::string where = fmt::format("{} line {}", name, number);
     require_utf8(line, where);
-    Json row = parse_json(line, where);
+    Json row = parse_row_json(line, where);
     if (!row.is_object())
       input_error("data", fmt::format("{} must hold an object but holds {}", where, shortened(row)), "one {\"text\": ...} or {\"prompt\": ..., \"completion\": ...} per line");
     records.push_back({std::move(row), where});
@@ -35,7 +50,11 @@ void add_lines(std::istream& in, const std::string& name, std::vector<Record>& r
 }
 
 void add_list(const std::string& name, std::vector<Record>& records) {
-  Json all = read_json(name);
+  const std::string content = read_file(name);
+  std::string_view text = content;
+  if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
+  require_utf8(text, name);
+  Json all = parse_row_json(text, name);
   if (!all.is_array()) input_error("data", fmt::format("{} must hold a list of objects", name), "one object per line belongs into a .jsonl file");
   for (size_t i = 0; i < all.size(); ++i) {
     const std::string where = fmt::format("{} row {}", name, i + 1);

@@ -82,6 +82,11 @@ TEST_F(Formats, BrokenFilesNameFileAndLine) {
   EXPECT_HAS(error("a.json", "{\"text\":\"a\"}"), "list of objects");
   EXPECT_HAS(error("a.json", "[{\"text\":\"a\"},7]"), "a.json row 2 must be an object but is 7");
   EXPECT_HAS(error("a.json", "[]"), "holds no row");
+  EXPECT_HAS(error("a.json", "[{\"text\":\"a\xFF\"}]"), "a.json is not UTF-8");
+  const std::string opening(200000, '['), closing(200000, ']');
+  EXPECT_HAS(error("a.jsonl", "{\"text\":\"a\",\"more\":" + opening + closing + "}\n"), "a.jsonl line 1 nests");
+  EXPECT_HAS(error("a.json", opening + closing), "a.json nests");
+  EXPECT_EQ(rows("a.jsonl", Json{{"text", "\"" + opening}}.dump()).size(), 1u);  // brackets in a text are text
   EXPECT_HAS(error("a.jsonl", ""), "holds no row");
   EXPECT_HAS(error("a.csv", "text,label\n"), "holds no row");
   EXPECT_HAS(error("a.csv", "text,text\na,b\n"), "two columns are named 'text'");
