@@ -162,6 +162,9 @@ void Advice::explain_uncertainty(const Json& pick) {
         "({} when all {:.0f} pairs are corrected for). Smaller differences may exist and stay unseen.",
         seeds, seeds == 1 ? "" : "s", items, metric.with_unit(*number_at(d, "one_pair")), metric.number(number_at(d, "all_pairs").value_or(NAN)),
         number_at(d, "pairs").value_or(0)));
+  const Json& detectable = part_at(info, "detectable");
+  if (seeds > 1 && number_at(detectable, "all_pairs").value_or(0) > 2 * number_at(detectable, "one_pair").value_or(INFINITY))
+    uncertainty.push_back(fmt::format("{:.0f} seeds are few for so many pairs: the corrected tests find large differences only. More seeds would help most.", seeds));
   if (seeds == 1)
     uncertainty.push_back("There is one seed per method: nothing here tells how results vary from one training run to the next.");
   const Json& e = entry(pick);
