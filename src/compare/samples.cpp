@@ -1,6 +1,7 @@
 // Plain numbers, and the crossed table of runs and items.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "compare/distributions.h"
@@ -25,6 +26,8 @@ double sd_of(std::span<const double> x) {
 double quantile_of(std::vector<double> x, double q) {
   if (x.empty() || !(q >= 0 && q <= 1))
     usage_error("statistics", fmt::format("a quantile wants at least one number and a level in 0..1 but got {} numbers and {}", x.size(), q));
+  // NaN has no place in an order, and would lead the selection astray.
+  if (std::any_of(x.begin(), x.end(), [](double v) { return std::isnan(v); })) return std::numeric_limits<double>::quiet_NaN();
   const double at = q * static_cast<double>(x.size() - 1);
   const auto below = static_cast<size_t>(at);
   std::nth_element(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(below), x.end());
@@ -141,6 +144,8 @@ std::vector<std::vector<double>> Samples::pseudo_values() const {
     for (size_t i = 0; i < items_; ++i) {
       for (size_t k = 0; k < width_; ++k) without[k] = all[k] - rows_[s][i * width_ + k];
       out[s].push_back(n * whole - (n - 1) * metric_(without));
+      if (!std::isfinite(out[s].back()))
+        input_error("statistics", fmt::format("the corpus metric of run {} without item {} is not finite", s, i));
     }
   }
   return out;

@@ -27,7 +27,7 @@ struct Interval {
 
 double mean_of(std::span<const double> x);                 // 0 numbers: usage error
 double sd_of(std::span<const double> x);                   // sample standard deviation, divisor n-1; 0 for n = 1
-double quantile_of(std::vector<double> x, double q);       // linear interpolation between order statistics, as numpy's default
+double quantile_of(std::vector<double> x, double q);       // linear interpolation between order statistics, as numpy's default; NaN if any is
 double median_of(std::vector<double> x);
 
 // Wilson's score interval of a proportion `successes / n` (Wilson 1927); n >= 1.

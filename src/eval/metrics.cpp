@@ -85,7 +85,7 @@ bool exact_match(std::string_view prediction, std::span<const std::string> refer
   const auto predicted = final_answer(prediction, options.answer);
   if (!predicted) return false;
   return std::any_of(references.begin(), references.end(), [&](const std::string& reference) {
-    const auto wanted = final_answer(reference, options.answer == FinalAnswer::LastNumber ? FinalAnswer::Marker : options.answer);
+    const auto wanted = final_answer(reference, options.answer);
     return same_answer(*predicted, wanted ? *wanted : std::string(strip(reference)), options);
   });
 }

@@ -21,7 +21,8 @@ struct ExactMatchOptions {
 };
 
 // True when the prediction matches any reference, white space at the ends removed. An empty prediction matches an
-// empty reference only. With Marker and LastNumber a reference without the marker is its own answer.
+// empty reference only. References are read for their final answer
+// too; one without is its own answer.
 // No reference is a Fault::Input error.
 bool exact_match(std::string_view prediction, std::span<const std::string> references, const ExactMatchOptions& options = {});
 

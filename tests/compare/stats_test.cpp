@@ -150,18 +150,20 @@ Samples ratio(const Table& scores) {
 }
 
 TEST(Corpus, ARatioThatIsAMeanBehavesAsTheMean) {
-  const Json& set = golden().at("crossed")[0];
-  const Table a = set.at("a"), b = set.at("b");
-  const auto mean_a = Samples::of_scores(a), mean_b = Samples::of_scores(b);
-  expect_close(ratio(a).mean(), mean_a.mean(), 1e-12);
-  expect_close(ratio(a).sd(), mean_a.sd(), 1e-12);
-  for (size_t i = 0; i < a[1].size(); ++i) EXPECT_NEAR(ratio(a).pseudo_values()[1][i], a[1][i], 1e-11);
-  expect_close(crossed_t_test(ratio(a), ratio(b)).p, crossed_t_test(mean_a, mean_b).p, 1e-8);
-  const auto interval = bootstrap_interval(ratio(a)), plain = bootstrap_interval(mean_a);
-  expect_close(interval.low, plain.low);
-  expect_close(interval.high, plain.high);
-  expect_close(permutation_test(ratio(a), ratio(b)).p, permutation_test(mean_a, mean_b).p, 1e-12);
-  expect_close(hierarchical_bootstrap_test(ratio(a), ratio(b)).p, hierarchical_bootstrap_test(mean_a, mean_b).p, 1e-12);
+  for (const Json& set : golden().at("crossed")) {
+    if (set.at("a")[0].size() < 17) continue;  // exact exchange of means and of ratios breaks ties by rounding
+    const Table a = set.at("a"), b = set.at("b");
+    const auto mean_a = Samples::of_scores(a), mean_b = Samples::of_scores(b);
+    expect_close(ratio(a).mean(), mean_a.mean(), 1e-12);
+    expect_close(ratio(a).sd(), mean_a.sd(), 1e-12);
+    for (size_t i = 0; i < a[1].size(); ++i) EXPECT_NEAR(ratio(a).pseudo_values()[1][i], a[1][i], 1e-11);
+    expect_close(crossed_t_test(ratio(a), ratio(b)).p, crossed_t_test(mean_a, mean_b).p, 1e-8);
+    const auto interval = bootstrap_interval(ratio(a)), plain = bootstrap_interval(mean_a);
+    expect_close(interval.low, plain.low);
+    expect_close(interval.high, plain.high);
+    expect_close(permutation_test(ratio(a), ratio(b)).p, permutation_test(mean_a, mean_b).p, 1e-12);
+    expect_close(hierarchical_bootstrap_test(ratio(a), ratio(b)).p, hierarchical_bootstrap_test(mean_a, mean_b).p, 1e-12);
+  }
 }
 
 TEST(Corpus, ExactExchangeByHand) {  // two items, one run: exchanging one of them, of four patterns, closes the gap
@@ -322,6 +324,9 @@ TEST(Samples, RefusesBadScores) {
   EXPECT_NE(refused({{1, 2}, {1, NAN}}).find("run 1, item 1"), std::string::npos);
   EXPECT_NE(refused({{1, 2}, {1}}).find("run 1 has 1 items but run 0 has 2"), std::string::npos);
   refused({});
+  const auto only_one_counts = Samples::of_corpus(2, {{1, 1, 0, 0}}, [](std::span<const double> sums) { return sums[0] / sums[1]; });
+  testing::error_of([&] { crossed_t_test(only_one_counts, only_one_counts); }, Fault::Input);
+  EXPECT_TRUE(std::isnan(bootstrap_interval(only_one_counts).low));
   refused({{}});
   testing::error_of([] { compare_pair(Samples::of_scores({{1, 2}}), Samples::of_scores({{1}})); }, Fault::Usage);
   testing::error_of([] { bootstrap_interval(Samples::of_scores({{1, 2}}), {.replicates = 3}); }, Fault::Usage);

@@ -111,6 +111,12 @@ TEST(Metrics, E2eReferencesEqualTheReferencePackages) {
   }
 }
 
+TEST(Rouge, TheFirstOfEqualReferencesCounts) {
+  const Texts references{"a x", "a b c d e f", "a y"};  // f = 1/2 three times, precision 1/2, 1 and 1/2
+  EXPECT_EQ(rouge_l("a b", references).precision, 0.5);
+  EXPECT_EQ(rouge_l("a b", std::span(references).subspan(1)).precision, 1.0);
+}
+
 TEST(Rouge, StemsAsNltk) {
   const Json& stems = golden().at("stems");
   EXPECT_GT(stems.size(), 300u);
@@ -165,6 +171,8 @@ TEST(ExactMatch, FinalAnswers) {
   EXPECT_EQ(final_answer("10-4", FinalAnswer::LastNumber), "4");
   EXPECT_EQ(final_answer("none", FinalAnswer::LastNumber), std::nullopt);
   EXPECT_EQ(final_answer("####", FinalAnswer::Marker), "");
+  EXPECT_EQ(final_answer("####  x y \t\nz", FinalAnswer::Marker), "x y");
+  EXPECT_TRUE(exact_match("it takes 24", Texts{"24 eggs"}, {.answer = FinalAnswer::LastNumber}));
 }
 
 TEST(Labels, AccuracyAndMacroF1EqualScikitLearn) {

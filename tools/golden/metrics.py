@@ -79,7 +79,7 @@ for text, references in pairs:
 
 texts, references = [p[0] for p in pairs], [p[1] for p in pairs]
 stems = sorted({"".join(rng.choice("aeiouybcdlrstz") for _ in range(rng.randrange(5))) + rng.choice(SUFFIXES) for _ in range(400)} |
-               {"sky", "skies", "dying", "news", "innings", "proceed", "a", "is", "yyy", "enjoy"})
+               {"sky", "skies", "dying", "news", "innings", "proceed", "a", "is", "yyy", "enjoy", "geology", "theology", "apology", "apologies"})
 labels = [rng.choice(["yes", "no", "maybe", "never"]) for _ in range(60)]
 guesses = [label if rng.random() < 0.6 else rng.choice(["yes", "no", "maybe", ""]) for label in labels]
 golden = {
