@@ -6,8 +6,11 @@ set(GRAFT_TORCH_DIR "" CACHE PATH "folder named torch that holds include/ and li
 option(GRAFT_CUDA "link the CUDA libraries of libtorch" OFF)
 
 set(_cache "$ENV{XDG_CACHE_HOME}")
-if(NOT _cache)
+if(NOT _cache AND NOT "$ENV{HOME}" STREQUAL "")
   set(_cache "$ENV{HOME}/.cache")
+endif()
+if(NOT _cache)
+  set(_cache "${CMAKE_SOURCE_DIR}/.cache")  # where ./dev puts it for a user without a home
 endif()
 set(_flavour cpu)
 if(GRAFT_CUDA)
@@ -49,13 +52,16 @@ add_library(graft_torch INTERFACE)
 add_library(graft::torch ALIAS graft_torch)
 # -idirafter: the wheel carries its own fmt, which must not shadow the distribution's.
 target_compile_options(graft_torch INTERFACE "SHELL:-idirafter ${_torch}/include" "SHELL:-idirafter ${_torch}/include/torch/csrc/api/include")
-target_link_libraries(graft_torch INTERFACE "${_torch}/lib/libtorch_cpu.so" "${_torch}/lib/libc10.so")
+# By -l and explicit run paths: given full paths, CMake orders the run path itself and warns that the wheel's folder
+# also holds a libgomp. That one is meant to be found first, so that program and libtorch share one OpenMP runtime.
+target_link_options(graft_torch INTERFACE "-L${_torch}/lib")
+target_link_libraries(graft_torch INTERFACE -ltorch_cpu -lc10)
 foreach(_dir IN LISTS _rpaths)
   target_link_options(graft_torch INTERFACE "LINKER:-rpath,${_dir}" "LINKER:-rpath-link,${_dir}")
 endforeach()
 if(GRAFT_CUDA)
   target_link_options(graft_torch INTERFACE "LINKER:--no-as-needed")
-  target_link_libraries(graft_torch INTERFACE "${_torch}/lib/libtorch_cuda.so" "${_torch}/lib/libc10_cuda.so")
+  target_link_libraries(graft_torch INTERFACE -ltorch_cuda -lc10_cuda)
   target_compile_definitions(graft_torch INTERFACE GRAFT_CUDA=1)
 endif()
 message(STATUS "graft: libtorch ${GRAFT_TORCH_VERSION} (${_flavour}) in ${_torch}")

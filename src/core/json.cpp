@@ -6,11 +6,15 @@
 #include "core/files.h"
 
 namespace graft {
+namespace {
+constexpr int kDeepest = 500;  // printing a value recurses
+}
 
 Json parse_json(std::string_view text, std::string_view what) {
   std::vector<std::set<std::string>> open_objects;
   std::string duplicate;
-  auto watch = [&](int, Json::parse_event_t event, Json& value) {
+  auto watch = [&](int depth, Json::parse_event_t event, Json& value) {
+    if (depth > kDeepest) input_error("json", fmt::format("{}: nested more than {} levels deep", what, kDeepest));
     if (event == Json::parse_event_t::object_start) open_objects.emplace_back();
     if (event == Json::parse_event_t::object_end) open_objects.pop_back();
     if (event == Json::parse_event_t::key && !open_objects.back().insert(value.get<std::string>()).second && duplicate.empty())

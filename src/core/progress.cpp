@@ -19,20 +19,20 @@ double since(Clock::time_point start) { return std::chrono::duration<double>(Clo
 std::string human_bytes(double bytes) {
   const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
   int unit = 0;
-  for (; bytes >= 1024 && unit < 4; ++unit) bytes /= 1024;
+  for (; bytes >= 1023.5 && unit < 4; ++unit) bytes /= 1024;  // what would round to 1024 belongs to the next unit
   return fmt::format("{:.{}f} {}", bytes, unit == 0 || bytes >= 100 ? 0 : 1, units[unit]);
 }
 
 std::string human_count(double count) {
   const char* units[] = {"", "k", "M", "G", "T"};
   int unit = 0;
-  for (; std::abs(count) >= 1000 && unit < 4; ++unit) count /= 1000;
+  for (; std::abs(count) >= 999.5 && unit < 4; ++unit) count /= 1000;
   return fmt::format("{:.{}f}{}", count, unit == 0 || count >= 100 ? 0 : 1, units[unit]);
 }
 
 std::string human_duration(double seconds) {
   if (!std::isfinite(seconds)) return "?";
-  if (seconds < 10) return fmt::format("{:.1f} s", seconds);
+  if (seconds < 9.95) return fmt::format("{:.1f} s", seconds);
   const int64_t s = std::llround(seconds);
   if (s < 60) return fmt::format("{} s", s);
   if (s < 3600) return fmt::format("{}m {:02}s", s / 60, s % 60);

@@ -61,12 +61,13 @@ TensorInfo parse_entry(const fs::path& path, const std::string& name, const Json
   info.dtype = entry["dtype"].get<std::string>();
   const size_t bytes = dtype_bytes(info.dtype);
   if (bytes == 0) broken(path, fmt::format("'{}' has the unknown dtype '{}'", name, info.dtype));
-  uint64_t expected = bytes;
+  uint64_t expected = bytes, extent = bytes;  // extent: as if no size were 0, which torch's strides must hold
   for (auto& d : entry["shape"]) {
     if (!d.is_number_unsigned()) broken(path, fmt::format("'{}' has the impossible shape {}", name, json_line(entry["shape"])));
     const uint64_t size = d.get<uint64_t>();
-    if (__builtin_mul_overflow(expected, size, &expected) || size > (uint64_t{1} << 62))
+    if (__builtin_mul_overflow(extent, std::max<uint64_t>(size, 1), &extent) || extent > (uint64_t{1} << 62))
       broken(path, fmt::format("the shape {} of '{}' is too large", json_line(entry["shape"]), name));
+    expected *= size;
     info.shape.push_back(static_cast<int64_t>(size));
   }
   for (auto& offset : entry["data_offsets"])
@@ -103,7 +104,7 @@ struct SafetensorsFile::Mapping {
 SafetensorsFile::SafetensorsFile(const fs::path& path) : mapping_(std::make_shared<Mapping>()) {
   Mapping& m = *mapping_;
   m.path = path;
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe must not block
   if (fd < 0) input_error("safetensors", fmt::format("cannot read '{}': {}", path.string(), std::strerror(errno)));
   struct stat status {};
   const bool regular = ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);

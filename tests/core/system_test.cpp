@@ -1,0 +1,43 @@
+#include "core/system.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <set>
+
+#include "support/support.h"
+
+namespace graft {
+namespace {
+
+constexpr int64_t kMiB = 1 << 20;
+
+TEST(System, KnowsTheMachine) {
+  EXPECT_EQ(total_memory() / kMiB, static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE) / kMiB);
+  EXPECT_GE(cpu_cores(), 1);
+  EXPECT_LE(cpu_cores(), sysconf(_SC_NPROCESSORS_CONF));
+  EXPECT_FALSE(cpu_model().empty());
+  const std::set<std::string> known = {"AVX2", "AVX512F", "AVX512_BF16", "AMX_BF16"};
+  for (auto& feature : cpu_features()) EXPECT_TRUE(known.count(feature)) << feature;
+}
+
+TEST(System, SeesMemoryComeAndGo) {
+  const int64_t before = resident_memory();
+  EXPECT_GT(before, kMiB);
+  constexpr size_t size = 200 * kMiB;
+  auto block = std::make_unique<char[]>(size);
+  std::memset(block.get(), 1, size);
+  const int64_t during = resident_memory();
+  EXPECT_GT(during, before + 150 * kMiB);
+  EXPECT_GE(peak_memory(), during);
+  block.reset();
+  EXPECT_LT(resident_memory(), during - 150 * kMiB);
+  EXPECT_GT(peak_memory(), before + 150 * kMiB);  // the peak remembers
+  if (!reset_peak_memory()) GTEST_SKIP() << "this kernel does not reset the peak";
+  EXPECT_LT(peak_memory(), during - 150 * kMiB);
+}
+
+}  // namespace
+}  // namespace graft
