@@ -11,7 +11,8 @@ namespace {
 
 void check_options(const BootstrapOptions& options) {
   if (options.replicates < 100 || !(options.level > 0 && options.level < 1))
-    usage_error("bootstrap", fmt::format("wants at least 100 replicates and a level in (0,1) but got {} and {}", options.replicates, options.level));
+    usage_error("bootstrap", fmt::format("wants at least 100 replicates and a level in (0,1) but got {} and {}",
+                                         options.replicates, options.level));
 }
 
 // One draw with replacement from 0..n-1, as how often each index came.

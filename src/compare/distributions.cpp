@@ -47,7 +47,9 @@ double upper_bracket(const std::function<double(double)>& f, double target) {
 
 }  // namespace
 
-double normal_cdf(double z) { return 0.5 * std::erfc(-z / std::sqrt(2.0)); }
+double normal_cdf(double z) {
+  return 0.5 * std::erfc(-z / std::sqrt(2.0));
+}
 
 double normal_quantile(double p) {
   if (!(p > 0 && p < 1)) return kNan;
@@ -70,7 +72,8 @@ double incomplete_beta(double a, double b, double x) {
   const double front = std::exp(a * std::log(x) + b * std::log1p(-x) + std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b)) / a;
   return front / continued_fraction(1, [&](int n, double& top, double& bottom) {
            const double m = n / 2;
-           top = n % 2 ? -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)) : m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m));
+           top = n % 2 ? -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+                       : m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m));
            bottom = 1;
          });
 }
@@ -112,7 +115,7 @@ double t_two_sided_p(double t, double degrees) {
   const double square = t * t;
   // Near t = 0 the complement keeps the small argument exact; in the tail the direct form keeps the small result exact.
   return square < 3 ? 1 - incomplete_beta(0.5, degrees / 2, square / (degrees + square))
-                          : incomplete_beta(degrees / 2, 0.5, degrees / (degrees + square));
+                    : incomplete_beta(degrees / 2, 0.5, degrees / (degrees + square));
 }
 double t_cdf(double t, double degrees) {
   const double tail = 0.5 * t_two_sided_p(t, degrees);
@@ -127,8 +130,12 @@ double t_quantile(double p, double degrees) {
   return p < 0.5 ? -t : t;
 }
 
-double chi2_cdf(double x, double degrees) { return x <= 0 ? 0 : lower_gamma(degrees / 2, x / 2); }
-double chi2_tail(double x, double degrees) { return x <= 0 ? 1 : upper_gamma(degrees / 2, x / 2); }
+double chi2_cdf(double x, double degrees) {
+  return x <= 0 ? 0 : lower_gamma(degrees / 2, x / 2);
+}
+double chi2_tail(double x, double degrees) {
+  return x <= 0 ? 1 : upper_gamma(degrees / 2, x / 2);
+}
 double chi2_quantile(double p, double degrees) {
   if (!(p > 0 && p < 1 && degrees > 0)) return kNan;
   const auto cdf = [&](double x) { return chi2_cdf(x, degrees); };

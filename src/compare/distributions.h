@@ -19,7 +19,7 @@ double t_two_sided_p(double t, double degrees);  // P[|T| >= |t|], exact in the 
 double t_quantile(double p, double degrees);
 
 double chi2_cdf(double x, double degrees);
-double chi2_tail(double x, double degrees);      // 1 - cdf, exact in the far tail
+double chi2_tail(double x, double degrees);  // 1 - cdf, exact in the far tail
 double chi2_quantile(double p, double degrees);
 
 double binomial_cdf(double k, double n, double p);  // P[X <= k]

@@ -15,8 +15,10 @@ using Table = std::vector<std::vector<double>>;  // [run][item]
 
 void check_pair(const Samples& a, const Samples& b) {
   if (a.items() != b.items())
-    usage_error("paired test", fmt::format("the methods have {} and {} items; they must be scored on the same items", a.items(), b.items()));
-  if (a.width() != b.width() || a.is_mean() != b.is_mean()) usage_error("paired test", "the methods are scored by different metrics");
+    usage_error("paired test",
+                fmt::format("the methods have {} and {} items; they must be scored on the same items", a.items(), b.items()));
+  if (a.width() != b.width() || a.is_mean() != b.is_mean())
+    usage_error("paired test", "the methods are scored by different metrics");
 }
 
 std::vector<double> item_means(const Table& table) {
@@ -27,8 +29,12 @@ std::vector<double> item_means(const Table& table) {
   return means;
 }
 
-double square(double x) { return x * x; }
-double variance(std::span<const double> x) { return square(sd_of(x)); }
+double square(double x) {
+  return x * x;
+}
+double variance(std::span<const double> x) {
+  return square(sd_of(x));
+}
 
 // Mean squares of the two-way table without replication; 0 where a degree of freedom is missing.
 struct MeanSquares {
@@ -115,7 +121,8 @@ class Exchange {
       return;
     }
     if (a.runs() != b.runs())
-      usage_error("permutation test", fmt::format("a corpus metric wants as many runs of both methods but they have {} and {}", a.runs(), b.runs()));
+      usage_error("permutation test",
+                  fmt::format("a corpus metric wants as many runs of both methods but they have {} and {}", a.runs(), b.runs()));
     for (size_t i = 0; i < a.items(); ++i) {
       bool differs = false;
       for (size_t s = 0; s < runs; ++s)
@@ -172,7 +179,8 @@ double minimum_detectable(double standard_error, double degrees, double alpha, d
 PairResult crossed_t_test(const Samples& a, const Samples& b) {
   check_pair(a, b);
   const Table table_a = a.pseudo_values(), table_b = b.pseudo_values();
-  const VarianceSum variance_sum = a.runs() == b.runs() ? paired_variance(table_a, table_b) : independent_variance(table_a, table_b);
+  const VarianceSum variance_sum =
+      a.runs() == b.runs() ? paired_variance(table_a, table_b) : independent_variance(table_a, table_b);
   PairResult result;
   result.test = "crossed t";
   result.difference = a.mean() - b.mean();

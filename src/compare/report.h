@@ -14,6 +14,6 @@ void write_report(const std::filesystem::path& out);
 
 std::string report_html(const Json& results);
 std::string report_markdown(const Json& results);
-std::string report_csv(const Json& results);      // one row per run, RFC 4180
+std::string report_csv(const Json& results);  // one row per run, RFC 4180
 
 }  // namespace graft

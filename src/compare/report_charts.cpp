@@ -11,13 +11,17 @@
 namespace graft {
 namespace {
 
-constexpr double kText = 12;       // px; the style sheet sets the same size for labels
+constexpr double kText = 12;  // px; the style sheet sets the same size for labels
 constexpr double kSmall = 11;
-constexpr size_t kCrowded = 12;    // points in a cost chart
-double panel_height(double width) { return std::max(120.0, 0.62 * width); }
+constexpr size_t kCrowded = 12;  // points in a cost chart
+double panel_height(double width) {
+  return std::max(120.0, 0.62 * width);
+}
 
 // Every method index has its own pair of colour and shape up to 24 methods, and a neighbouring one differs in both.
-int shape_of(size_t index) { return static_cast<int>((index + index / 8) % 6); }
+int shape_of(size_t index) {
+  return static_cast<int>((index + index / 8) % 6);
+}
 
 struct Range {
   double low = INFINITY, high = -INFINITY;
@@ -32,7 +36,8 @@ struct Range {
 };
 
 // `unit` > 1: ticks at round multiples of it, for bytes.
-void x_axis(Svg& svg, const Scale& x, double top, double bottom, double end, int count, const std::string& title, double middle, double unit = 1) {
+void x_axis(Svg& svg, const Scale& x, double top, double bottom, double end, int count, const std::string& title, double middle,
+            double unit = 1) {
   const std::vector<double> ticks = (x.log() ? x : Scale(x.low() / unit, x.high() / unit, 0, 1)).ticks(count);
   const std::vector<std::string> labels = tick_labels(ticks, x.log());
   double free_from = -1e9;  // no label may run into the one before
@@ -63,7 +68,9 @@ double tick_column(const Scale& y, int count) {
 
 }  // namespace
 
-std::string colour_class(size_t index) { return fmt::format("c{}", index % 8); }
+std::string colour_class(size_t index) {
+  return fmt::format("c{}", index % 8);
+}
 
 std::string method_mark(size_t index) {
   Svg svg(12, 12, "", "key");
@@ -82,7 +89,8 @@ std::string row_chart(const RowChart& chart, double width) {
   }
   label_column = std::min(label_column, 0.28 * width) + 22;
   const double left = narrow ? 10 : label_column + 10, right = narrow ? width - 10 : width - text_column - 14;
-  const double step = narrow ? 43 : 26, top = chart.reference ? 24 : 8, bottom = top + step * static_cast<double>(chart.rows.size());
+  const double step = narrow ? 43 : 26, top = chart.reference ? 24 : 8,
+               bottom = top + step * static_cast<double>(chart.rows.size());
 
   Range range;
   for (const auto& row : chart.rows) {
@@ -215,7 +223,8 @@ std::string cost_chart(const CostChart& chart, double width, double height, std:
   for (auto it = points.rbegin(); it != points.rend(); ++it) {
     const auto* p = *it;
     svg.marker(x(p->cost), y(p->quality), shape_of(p->index), 5, (p->front ? "mark " : "hollow ") + colour_class(p->index),
-               fmt::format("{}: {} {}, {}", p->name, fixed_text(p->quality, 2), chart.quality_axis, chart.bytes ? bytes_text(p->cost) : compact_text(p->cost)));
+               fmt::format("{}: {} {}, {}", p->name, fixed_text(p->quality, 2), chart.quality_axis,
+                           chart.bytes ? bytes_text(p->cost) : compact_text(p->cost)));
   }
   for (const auto& [p, box] : labels) {
     // Widths are estimates: text grows away from its point.
@@ -261,8 +270,9 @@ std::string rate_panel(const RatePanel& panel, double width) {
       }
       const bool chosen = last && panel.chosen && std::abs(p.lr - *panel.chosen) <= 1e-3 * p.lr;
       const bool below = *p.score < panel.low || *p.score > panel.high;
-      svg.marker(x(p.lr), y(std::clamp(*p.score, panel.low, panel.high)), below ? (*p.score < panel.low ? 4 : 2) : 0, chosen ? 5.5 : 3.2,
-                 (last ? "mark " : "hollow ") + colour, fmt::format("lr {}: {} at {:g} of the budget", rate_text(p.lr), fixed_text(*p.score, 2), p.rung));
+      svg.marker(x(p.lr), y(std::clamp(*p.score, panel.low, panel.high)), below ? (*p.score < panel.low ? 4 : 2) : 0,
+                 chosen ? 5.5 : 3.2, (last ? "mark " : "hollow ") + colour,
+                 fmt::format("lr {}: {} at {:g} of the budget", rate_text(p.lr), fixed_text(*p.score, 2), p.rung));
     }
   }
   return svg.str();
@@ -295,7 +305,8 @@ std::string loss_panel(const LossPanel& panel, double width) {
   Svg svg(width, height, panel.description, "chart panel");
   y_axis(svg, y, left, right, 4);
   x_axis(svg, x, top, bottom, width, width < 200 ? 3 : 4, "", 0);
-  const auto draw = [&](const std::vector<double>& steps, const std::vector<std::optional<double>>& loss, const std::string& css_class) {
+  const auto draw = [&](const std::vector<double>& steps, const std::vector<std::optional<double>>& loss,
+                        const std::string& css_class) {
     std::vector<std::pair<double, double>> line;
     for (size_t i = 0; i < steps.size() && i < loss.size(); ++i)
       if (loss[i]) line.emplace_back(x(steps[i]), y(std::clamp(*loss[i], panel.low, panel.high)));

@@ -8,14 +8,14 @@
 
 namespace graft {
 
-std::string colour_class(size_t index);       // "c0".."c7"
-std::string method_mark(size_t index);        // a small mark for tables and captions
+std::string colour_class(size_t index);  // "c0".."c7"
+std::string method_mark(size_t index);   // a small mark for tables and captions
 
 // One row per method: dot and interval, a dot per seed, and a reference line.
 struct RowChart {
   struct Row {
-    std::string name, text;                   // text: the numbers in words, shown at the end of the row
-    size_t index = 0, rank = 0;               // a thin line separates ranks; 0: none
+    std::string name, text;      // text: the numbers in words, shown at the end of the row
+    size_t index = 0, rank = 0;  // a thin line separates ranks; 0: none
     double mean = 0;
     std::optional<std::pair<double, double>> interval;
     std::vector<double> seeds;
@@ -38,7 +38,7 @@ struct CostChart {
   };
   std::string cost_axis, quality_axis, description;
   bool higher_is_better = true, log = false;
-  bool bytes = false;                         // costs are bytes
+  bool bytes = false;  // costs are bytes
   std::vector<Point> points;
 };
 // With many points, only those on the front carry intervals, and labels stand close to their points or nowhere: the names
@@ -49,13 +49,13 @@ std::string cost_chart(const CostChart& chart, double width, double height, std:
 struct RatePanel {
   struct Point {
     double lr = 0, rung = 1;
-    std::optional<double> score;              // none: the run diverged or failed
+    std::optional<double> score;  // none: the run diverged or failed
     std::string status;
   };
   size_t index = 0;
   std::vector<Point> points;
   std::optional<double> chosen;
-  double low = 0, high = 1;                   // of the scores, shared by all panels
+  double low = 0, high = 1;  // of the scores, shared by all panels
   std::string description;
 };
 std::string rate_panel(const RatePanel& panel, double width);
@@ -67,7 +67,7 @@ struct LossPanel {
   std::vector<std::optional<double>> mean;
   std::vector<std::vector<std::optional<double>>> seeds;
   std::vector<std::pair<std::vector<double>, std::vector<std::optional<double>>>> others;
-  double last_step = 1, low = 0, high = 1;    // shared by all panels
+  double last_step = 1, low = 0, high = 1;  // shared by all panels
   std::string description;
 };
 std::string loss_panel(const LossPanel& panel, double width);

@@ -42,7 +42,8 @@ std::vector<double> plain_numbers_of(const Json& list) {
 }
 
 std::string caption(const MethodView& m, const std::string& text) {
-  return "<figcaption>" + method_mark(m.index) + "<b>" + escape_html(m.name) + "</b>" + (text.empty() ? "" : "<span>" + escape_html(text) + "</span>") + "</figcaption>";
+  return "<figcaption>" + method_mark(m.index) + "<b>" + escape_html(m.name) + "</b>" +
+         (text.empty() ? "" : "<span>" + escape_html(text) + "</span>") + "</figcaption>";
 }
 
 }  // namespace
@@ -52,15 +53,22 @@ std::string intervals_section(const ReportView& view) {
   for (size_t k = 0; k < view.metrics.size(); ++k) {
     const MetricView& metric = view.metrics[k];
     RowChart chart{.axis = metric.title() + (metric.higher_is_better ? ", higher is better" : ", lower is better"),
-                   .description = fmt::format("Mean {} and 95 % interval of each method; the numbers stand in the ranking table.", metric.name),
-                   .rows = {}, .reference = {}, .reference_name = {}};
+                   .description = fmt::format("Mean {} and 95 % interval of each method; the numbers stand in the ranking table.",
+                                              metric.name),
+                   .rows = {},
+                   .reference = {},
+                   .reference_name = {}};
     for (const MethodView& m : view.methods) {
       const Json& e = view.entry(m, metric);
       const auto mean = number_at(e, "mean");
       if (!mean) continue;
-      RowChart::Row row{.name = m.name, .text = metric.number(*mean), .index = m.index,
-                        .rank = static_cast<size_t>(number_at(view.entry(m, view.primary()), "rank").value_or(0)), .mean = *mean * metric.scale,
-                        .interval = interval_at(e, metric.scale), .seeds = {}};
+      RowChart::Row row{.name = m.name,
+                        .text = metric.number(*mean),
+                        .index = m.index,
+                        .rank = static_cast<size_t>(number_at(view.entry(m, view.primary()), "rank").value_or(0)),
+                        .mean = *mean * metric.scale,
+                        .interval = interval_at(e, metric.scale),
+                        .seeds = {}};
       if (const std::string interval = interval_text(metric, e); !interval.empty()) row.text += "  " + interval;
       for (const Json& v : part_at(e, "values"))
         if (const auto value = number_at(v, "value")) row.seeds.push_back(*value * metric.scale);
@@ -77,8 +85,11 @@ std::string intervals_section(const ReportView& view) {
     if (view.metrics.size() > 1) html += "<h3>" + escape_html(metric.title()) + "</h3>";
     html += both_widths(chart);
   }
-  return html + "<p class=\"note\">Large mark: mean over seeds. Bar: 95 % interval, seeds and test items both counted. Small dots: single seeds. Thin lines part the ranks by " +
-         escape_html(view.primary().title()) + ". Intervals may overlap although a paired test tells two methods apart: both answered the same items.</p></section>";
+  return html +
+         "<p class=\"note\">Large mark: mean over seeds. Bar: 95 % interval, seeds and test items both counted. Small dots: "
+         "single seeds. Thin lines part the ranks by " +
+         escape_html(view.primary().title()) +
+         ". Intervals may overlap although a paired test tells two methods apart: both answered the same items.</p></section>";
 }
 
 std::string pareto_section(const ReportView& view) {
@@ -86,15 +97,22 @@ std::string pareto_section(const ReportView& view) {
     const char *key, *title, *axis;
     bool log, bytes;
   };
-  static const std::vector<Kind> kinds = {{"trainable_parameters", "Trained parameters", "trained parameters (log scale)", true, false},
-                                          {"seconds_per_step", "Time", "seconds per step", false, false},
-                                          {"peak_memory", "Memory", "peak memory of training", false, true}};
+  static const std::vector<Kind> kinds = {
+      {"trainable_parameters", "Trained parameters", "trained parameters (log scale)", true, false},
+      {"seconds_per_step", "Time", "seconds per step", false, false},
+      {"peak_memory", "Memory", "peak memory of training", false, true}};
   const bool many = view.methods.size() > 12;
-  std::string html = fmt::format("<section id=\"pareto\"><h2>Quality against cost</h2><div class=\"trio{}\">", many ? " stacked" : "");
+  std::string html =
+      fmt::format("<section id=\"pareto\"><h2>Quality against cost</h2><div class=\"trio{}\">", many ? " stacked" : "");
   size_t drawn = 0;
   for (const Kind& kind : kinds) {
-    CostChart chart{.cost_axis = kind.axis, .quality_axis = view.primary().title(), .description = {}, .higher_is_better = view.primary().higher_is_better,
-                    .log = kind.log, .bytes = kind.bytes, .points = {}};
+    CostChart chart{.cost_axis = kind.axis,
+                    .quality_axis = view.primary().title(),
+                    .description = {},
+                    .higher_is_better = view.primary().higher_is_better,
+                    .log = kind.log,
+                    .bytes = kind.bytes,
+                    .points = {}};
     const Json& front = part_at(view.results["pareto"], kind.key);
     std::vector<std::string> names;
     for (const MethodView& m : view.methods) {
@@ -103,7 +121,8 @@ std::string pareto_section(const ReportView& view) {
       if (!mean || !cost) continue;
       const bool member = std::find(front.begin(), front.end(), Json(m.name)) != front.end();
       if (member) names.push_back(m.name);
-      chart.points.push_back({m.name, m.index, *cost, *mean * view.primary().scale, interval_at(e, view.primary().scale), member});
+      chart.points.push_back(
+          {m.name, m.index, *cost, *mean * view.primary().scale, interval_at(e, view.primary().scale), member});
     }
     if (chart.points.empty()) continue;
     ++drawn;
@@ -111,19 +130,24 @@ std::string pareto_section(const ReportView& view) {
     std::vector<std::string> unlabelled, unlabelled_narrow;
     html += fmt::format("<figure><h3>{}</h3>", kind.title);
     if (many)
-      html += "<div class=\"wide\">" + cost_chart(chart, 1000, 440, unlabelled) + "</div><div class=\"narrow\">" + cost_chart(chart, 356, 420, unlabelled_narrow) + "</div>";
+      html += "<div class=\"wide\">" + cost_chart(chart, 1000, 440, unlabelled) + "</div><div class=\"narrow\">" +
+              cost_chart(chart, 356, 420, unlabelled_narrow) + "</div>";
     else
       html += cost_chart(chart, 336, 300, unlabelled);
-    if (!unlabelled.empty()) html += fmt::format("<p class=\"note\">Without room for a label: {}.</p>", escape_html(list_text(unlabelled)));
+    if (!unlabelled.empty())
+      html += fmt::format("<p class=\"note\">Without room for a label: {}.</p>", escape_html(list_text(unlabelled)));
     html += "</figure>";
   }
   if (!drawn) return html + "</div><p>No costs were measured.</p></section>";
-  html += "</div><p class=\"note\">Filled marks lie on the front: no other method is at least as good and at least as cheap. The line joins them; vertical bars are 95 % intervals, so a step "
-          "smaller than the bars may be chance.";
+  html +=
+      "</div><p class=\"note\">Filled marks lie on the front: no other method is at least as good and at least as cheap. The "
+      "line joins them; vertical bars are 95 % intervals, so a step "
+      "smaller than the bars may be chance.";
   const Json& all = part_at(view.results["pareto"], "all");
   std::vector<std::string> names;
   for (const Json& name : all) names.push_back(name.get<std::string>());
-  if (!names.empty() && names.size() < view.methods.size()) html += " By all three costs together the front is " + escape_html(list_text(names)) + ".";
+  if (!names.empty() && names.size() < view.methods.size())
+    html += " By all three costs together the front is " + escape_html(list_text(names)) + ".";
   return html + "</p></section>";
 }
 
@@ -138,18 +162,25 @@ std::string rates_section(const ReportView& view) {
   // A few very bad trials must not flatten the curves of the good ones: they are drawn at the edge.
   double low = *std::min_element(scores.begin(), scores.end()), high = *std::max_element(scores.begin(), scores.end());
   if (scores.size() >= 8) {
-    const double quarter = quantile_of(scores, 0.25), half = quantile_of(scores, 0.75), reach = 2.0 * std::max(half - quarter, 1e-9);
+    const double quarter = quantile_of(scores, 0.25), half = quantile_of(scores, 0.75),
+                 reach = 2.0 * std::max(half - quarter, 1e-9);
     metric.higher_is_better ? low = std::max(low, quarter - reach) : high = std::min(high, half + reach);
   }
   const double margin = std::max((high - low) * 0.05, 1e-9);
   html += "<div class=\"panels\">";
   for (const MethodView& m : view.methods) {
     const Json& tuning = part_at(*m.json, "tuning");
-    RatePanel panel{.index = m.index, .points = {}, .chosen = number_at(*m.json, "lr"), .low = low - margin, .high = high + margin,
+    RatePanel panel{.index = m.index,
+                    .points = {},
+                    .chosen = number_at(*m.json, "lr"),
+                    .low = low - margin,
+                    .high = high + margin,
                     .description = fmt::format("Dev {} of {} against the learning rate", metric.name, m.name)};
     for (const Json& p : part_at(tuning, "points")) {
       const auto lr = number_at(p, "lr"), score = number_at(p, "score");
-      if (lr) panel.points.push_back({*lr, number_at(p, "rung").value_or(1), score ? std::optional(*score * metric.scale) : std::nullopt, text_at(p, "status")});
+      if (lr)
+        panel.points.push_back({*lr, number_at(p, "rung").value_or(1),
+                                score ? std::optional(*score * metric.scale) : std::nullopt, text_at(p, "status")});
     }
     if (panel.points.empty()) continue;
     std::string text = panel.chosen ? "chosen " + rate_text(*panel.chosen) : "";
@@ -159,8 +190,10 @@ std::string rates_section(const ReportView& view) {
     html += "<figure>" + caption(m, text) + at_both_widths(rate_panel, panel) + "</figure>";
   }
   return html + "</div><p class=\"note\">" + escape_html(metric.title()) +
-         " on the dev split against the learning rate (log scale). Filled: the full budget of a trial; hollow and faint: earlier rungs. Large mark and dashed line: chosen. Cross: diverged or "
-         "failed. Triangle: off the scale. A flat curve means the method forgives a wrong rate; a chosen rate at the edge may not be the best one.</p></section>";
+         " on the dev split against the learning rate (log scale). Filled: the full budget of a trial; hollow and faint: earlier "
+         "rungs. Large mark and dashed line: chosen. Cross: diverged or "
+         "failed. Triangle: off the scale. A flat curve means the method forgives a wrong rate; a chosen rate at the edge may "
+         "not be the best one.</p></section>";
 }
 
 std::string losses_section(const ReportView& view) {
@@ -184,31 +217,47 @@ std::string losses_section(const ReportView& view) {
   }
   if (values.empty()) return html + "<p>The runs kept no losses.</p></section>";
   // The first steps of a bad start may be far above everything else.
-  const double low = quantile_of(values, 0.001), most = quantile_of(values, 0.99), high = std::min(quantile_of(values, 1), 2 * most - quantile_of(values, 0.5)), margin = 0.04 * (high - low);
+  const double low = quantile_of(values, 0.001), most = quantile_of(values, 0.99),
+               high = std::min(quantile_of(values, 1), 2 * most - quantile_of(values, 0.5)), margin = 0.04 * (high - low);
   html += "<div class=\"panels\">";
   for (const Curve& curve : curves) {
-    LossPanel panel{.index = curve.method->index, .steps = curve.steps, .mean = curve.mean, .seeds = {}, .others = {}, .last_step = last,
-                    .low = low - margin, .high = high + margin, .description = "Training loss of " + curve.method->name + " against the step"};
+    LossPanel panel{.index = curve.method->index,
+                    .steps = curve.steps,
+                    .mean = curve.mean,
+                    .seeds = {},
+                    .others = {},
+                    .last_step = last,
+                    .low = low - margin,
+                    .high = high + margin,
+                    .description = "Training loss of " + curve.method->name + " against the step"};
     const Json& seeds = part_at(part_at(*curve.method->json, "curve"), "seeds");
     size_t count = 0;
     for (const Json& seed : seeds) panel.seeds.push_back(numbers_of(part_at(seed, "loss"))), ++count;
     if (curves.size() <= 12)
       for (const Curve& other : curves)
         if (other.method != curve.method) panel.others.emplace_back(other.steps, other.mean);
-    html += "<figure>" + caption(*curve.method, fmt::format("{} seed{}", count, count == 1 ? "" : "s")) + at_both_widths(loss_panel, panel) + "</figure>";
+    html += "<figure>" + caption(*curve.method, fmt::format("{} seed{}", count, count == 1 ? "" : "s")) +
+            at_both_widths(loss_panel, panel) + "</figure>";
   }
-  return html + "</div><p class=\"note\">Training loss (nats per supervised token) against the step: the mean over seeds, smoothed; single seeds faint" +
-         (curves.size() <= 12 && curves.size() > 1 ? "; the other methods grey" : "") + ". A lower training loss is not yet a better method.</p></section>";
+  return html +
+         "</div><p class=\"note\">Training loss (nats per supervised token) against the step: the mean over seeds, smoothed; "
+         "single seeds faint" +
+         (curves.size() <= 12 && curves.size() > 1 ? "; the other methods grey" : "") +
+         ". A lower training loss is not yet a better method.</p></section>";
 }
 
 std::string forgetting_section(const ReportView& view) {
   RowChart chart{.axis = "loss on the known text (nats per token), lower is better",
-                 .description = "Loss on a text that the base knows, after training with each method.", .rows = {}, .reference = {}, .reference_name = {}};
+                 .description = "Loss on a text that the base knows, after training with each method.",
+                 .rows = {},
+                 .reference = {},
+                 .reference_name = {}};
   std::optional<double> base;
   std::vector<const MethodView*> order;
   for (const MethodView& m : view.methods)
     if (number_at(part_at(*m.json, "forgetting"), "mean")) order.push_back(&m);
-  if (order.empty()) return "<section id=\"forgetting\"><h2>Forgetting</h2><p>Not measured: the plan names no text for it.</p></section>";
+  if (order.empty())
+    return "<section id=\"forgetting\"><h2>Forgetting</h2><p>Not measured: the plan names no text for it.</p></section>";
   std::stable_sort(order.begin(), order.end(), [](const MethodView* a, const MethodView* b) {
     return *number_at((*a->json)["forgetting"], "mean") < *number_at((*b->json)["forgetting"], "mean");
   });
@@ -216,8 +265,13 @@ std::string forgetting_section(const ReportView& view) {
     const Json& f = (*m->json)["forgetting"];
     const double mean = *number_at(f, "mean");
     if (const auto b = number_at(f, "base")) base = b;
-    RowChart::Row row{.name = m->name, .text = fixed_text(mean, 3) + (number_at(f, "increase") ? "  (" + forgetting_text(*m) + ")" : ""), .index = m->index, .rank = 0,
-                      .mean = mean, .interval = {}, .seeds = {}};
+    RowChart::Row row{.name = m->name,
+                      .text = fixed_text(mean, 3) + (number_at(f, "increase") ? "  (" + forgetting_text(*m) + ")" : ""),
+                      .index = m->index,
+                      .rank = 0,
+                      .mean = mean,
+                      .interval = {},
+                      .seeds = {}};
     for (const Json& v : part_at(f, "values"))
       if (const auto value = number_at(v, "value")) row.seeds.push_back(*value);
     chart.rows.push_back(std::move(row));
@@ -227,7 +281,8 @@ std::string forgetting_section(const ReportView& view) {
     chart.reference_name = "base before training " + fixed_text(*base, 3);
   }
   return "<section id=\"forgetting\"><h2>Forgetting</h2>" + both_widths(chart) +
-         "<p class=\"note\">What training on the task costs elsewhere: loss on a text that the base knows, least forgetful method first.</p></section>";
+         "<p class=\"note\">What training on the task costs elsewhere: loss on a text that the base knows, least forgetful "
+         "method first.</p></section>";
 }
 
 }  // namespace graft

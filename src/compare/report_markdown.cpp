@@ -51,14 +51,16 @@ std::string sentences(const Json& list) {
 std::string ranking(const ReportView& view) {
   std::vector<std::string> head = {"rank", "method"};
   for (const MetricView& metric : view.metrics) head.push_back(metric.title());
-  head.insert(head.end(), {"95 % interval", "trained (of base)", "learning rate", "time per step", "peak memory", "forgetting", "runs"});
+  head.insert(head.end(),
+              {"95 % interval", "trained (of base)", "learning rate", "time per step", "peak memory", "forgetting", "runs"});
   std::vector<std::vector<std::string>> rows;
   for (const MethodView& m : view.methods) {
     const Json& costs = part_at(*m.json, "costs");
     std::vector<std::string> cells = {rank_text(view, m), m.name};
     for (const MetricView& metric : view.metrics) cells.push_back(mean_sd_text(metric, view.entry(m, metric)));
-    cells.insert(cells.end(), {interval_text(view.primary(), view.entry(m, view.primary())), parameters_text(view, costs), final_lr_text(m),
-                               cost_text(costs, "seconds_per_step"), cost_text(costs, "peak_memory"), forgetting_text(m), runs_text(m)});
+    cells.insert(cells.end(),
+                 {interval_text(view.primary(), view.entry(m, view.primary())), parameters_text(view, costs), final_lr_text(m),
+                  cost_text(costs, "seconds_per_step"), cost_text(costs, "peak_memory"), forgetting_text(m), runs_text(m)});
     rows.push_back(std::move(cells));
   }
   return table(head, rows, 2);
@@ -71,9 +73,11 @@ std::string pairs(const ReportView& view) {
     const Json& ci = part_at(p, "ci95");
     const bool has = ci.is_array() && ci.size() == 2 && ci[0].is_number() && ci[1].is_number();
     const double adjusted = number_at(p, "p_holm").value_or(1);
-    rows.push_back({text_at(p, "a"), text_at(p, "b"), view.primary().difference(number_at(p, "difference").value_or(0)),
-                    has ? fmt::format("[{}, {}]", view.primary().number(ci[0].get<double>()), view.primary().number(ci[1].get<double>())) : "n/a",
-                    p_text(number_at(p, "p").value_or(1)), p_text(adjusted), adjusted < 0.05 ? "told apart" : "tied"});
+    rows.push_back(
+        {text_at(p, "a"), text_at(p, "b"), view.primary().difference(number_at(p, "difference").value_or(0)),
+         has ? fmt::format("[{}, {}]", view.primary().number(ci[0].get<double>()), view.primary().number(ci[1].get<double>()))
+             : "n/a",
+         p_text(number_at(p, "p").value_or(1)), p_text(adjusted), adjusted < 0.05 ? "told apart" : "tied"});
   }
   if (rows.empty()) return "There is no pair to compare.\n\n";
   return table({"a", "b", "a − b", "95 % interval", "p", "p (Holm)", "verdict"}, rows, 2);
@@ -98,10 +102,12 @@ std::string csv_value(const Json& object, const std::string& key) {
 std::string report_markdown(const Json& results) {
   const ReportView view(results);
   const Json& advice = results["recommendation"];
-  std::string out = "# " + md(text_at(results["setup"], "title", "Comparison of fine-tuning methods")) + "\n\n**" + md(headline_of(view)) + "**\n\n";
+  std::string out = "# " + md(text_at(results["setup"], "title", "Comparison of fine-tuning methods")) + "\n\n**" +
+                    md(headline_of(view)) + "**\n\n";
   out += sentences(part_at(advice, "reasons"));
   if (!part_at(advice, "uncertainty").empty()) out += "How sure is that?\n\n" + sentences(part_at(advice, "uncertainty"));
-  out += "## Ranking\n\nMean ± standard deviation over seeds.\n\n" + ranking(view) + "## Pairs by " + md(view.primary().title()) + "\n\n" + pairs(view);
+  out += "## Ranking\n\nMean ± standard deviation over seeds.\n\n" + ranking(view) + "## Pairs by " + md(view.primary().title()) +
+         "\n\n" + pairs(view);
   out += "## Quality against cost\n\nNo other method is both as good and as cheap as these:\n\n";
   for (const auto& [kind, names] : part_at(results, "pareto").items()) {
     std::vector<std::string> list;
@@ -114,7 +120,8 @@ std::string report_markdown(const Json& results) {
   if (!lost.empty()) {
     std::vector<std::vector<std::string>> rows;
     for (const Json* run : lost)
-      rows.push_back({text_at(*run, "folder"), text_at(*run, "label"), text_at(*run, "stage"), text_at(*run, "status"), text_at(*run, "reason")});
+      rows.push_back({text_at(*run, "folder"), text_at(*run, "label"), text_at(*run, "stage"), text_at(*run, "status"),
+                      text_at(*run, "reason")});
     out += table({"folder", "method", "stage", "status", "reason"}, rows, 5);
   }
   if (!results["problems"].empty()) out += "Problems found in the run folders:\n\n" + sentences(results["problems"]);
@@ -140,9 +147,12 @@ std::string report_csv(const Json& results) {
     for (const std::string& key : costs) line += cell("costs", key) + ",";
     out += line + cell("", "forgetting_loss") + "," + cell("", "hash") + "," + cell("", "folder") + "\r\n";
   };
-  add_row([](const std::string& part, const std::string& key) { return csv_cell(part.empty() || part == "costs" ? key : part + "_" + key); });
+  add_row([](const std::string& part, const std::string& key) {
+    return csv_cell(part.empty() || part == "costs" ? key : part + "_" + key);
+  });
   for (const Json& run : results["runs"])
-    add_row([&](const std::string& part, const std::string& key) { return csv_value(part.empty() ? run : part_at(run, part), key); });
+    add_row(
+        [&](const std::string& part, const std::string& key) { return csv_value(part.empty() ? run : part_at(run, part), key); });
   return out;
 }
 

@@ -33,7 +33,8 @@ std::string ordered_text(Json object, const std::vector<Part>& parts) {
   std::string text;
   for (const Part& part : parts)
     if (const auto it = object.find(part.key); it != object.end()) {
-      if (const std::string value = plain_text(*it); !value.empty()) text += (text.empty() ? "" : ", ") + std::string(part.before) + value + part.after;
+      if (const std::string value = plain_text(*it); !value.empty())
+        text += (text.empty() ? "" : ", ") + std::string(part.before) + value + part.after;
       object.erase(it);
     }
   const std::string rest = object_text(object);
@@ -41,12 +42,19 @@ std::string ordered_text(Json object, const std::vector<Part>& parts) {
 }
 std::string data_text(const Json& data) {
   if (!data.is_object()) return "";
-  return ordered_text(data, {{"train", "", ""}, {"train_rows", "", " training rows"}, {"dev_rows", "", " dev rows"}, {"test_rows", "", " test rows"}});
+  return ordered_text(
+      data,
+      {{"train", "", ""}, {"train_rows", "", " training rows"}, {"dev_rows", "", " dev rows"}, {"test_rows", "", " test rows"}});
 }
 std::string machine_text(const Json& machine) {
   if (!machine.is_object()) return "";
-  return ordered_text(machine, {{"cpu", "", ""}, {"cores", "", " cores"}, {"threads", "", " threads"}, {"isa", "", ""}, {"memory_gb", "", " GB of memory"},
-                                {"graft_version", "graft ", ""}, {"torch_version", "torch ", ""}});
+  return ordered_text(machine, {{"cpu", "", ""},
+                                {"cores", "", " cores"},
+                                {"threads", "", " threads"},
+                                {"isa", "", ""},
+                                {"memory_gb", "", " GB of memory"},
+                                {"graft_version", "graft ", ""},
+                                {"torch_version", "torch ", ""}});
 }
 
 }  // namespace
@@ -62,7 +70,9 @@ const Json& ReportView::entry(const MethodView& method, const MetricView& metric
   return part_at(part_at(*method.json, "metrics"), metric.name);
 }
 
-bool ReportView::ranked(const MethodView& method) const { return number_at(entry(method, primary()), "mean").has_value(); }
+bool ReportView::ranked(const MethodView& method) const {
+  return number_at(entry(method, primary()), "mean").has_value();
+}
 
 const Json* ReportView::pair(const std::string& a, const std::string& b) const {
   for (const Json& p : results["pairs"])
@@ -94,7 +104,8 @@ std::string rank_text(const ReportView& view, const MethodView& method) {
 std::string parameters_text(const ReportView& view, const Json& costs) {
   const auto n = number_at(costs, "trainable_parameters");
   if (!n) return kNone;
-  return compact_text(*n) + (view.base_parameters && *view.base_parameters > 0 ? " (" + percent_text(*n / *view.base_parameters) + ")" : "");
+  return compact_text(*n) +
+         (view.base_parameters && *view.base_parameters > 0 ? " (" + percent_text(*n / *view.base_parameters) + ")" : "");
 }
 
 std::string cost_text(const Json& costs, const std::string& key) {
@@ -128,7 +139,9 @@ std::string final_lr_text(const MethodView& method) {
   return lr ? rate_text(*lr) : kNone;
 }
 
-std::string headline_of(const ReportView& view) { return text_at(view.results["recommendation"], "headline"); }
+std::string headline_of(const ReportView& view) {
+  return text_at(view.results["recommendation"], "headline");
+}
 
 std::vector<const Json*> lost_runs(const ReportView& view) {
   std::vector<const Json*> lost;
@@ -162,14 +175,17 @@ std::vector<std::pair<std::string, std::string>> facts_of(const ReportView& view
   }
   size_t finals = 0;
   for (const Json& run : view.results["runs"])
-    if (text_at(run, "stage") == "final") final_seconds += number_at(part_at(run, "costs"), "train_seconds").value_or(0), finals += run["status"] == "done";
+    if (text_at(run, "stage") == "final")
+      final_seconds += number_at(part_at(run, "costs"), "train_seconds").value_or(0), finals += run["status"] == "done";
   if (trials > 0)
-    add("Tuning", fmt::format("{}; {:.0f} trials in all, {} of training, {} tokens", object_text(part_at(setup, "tuning")), trials,
-                              seconds_text(search_seconds), compact_text(search_tokens)));
+    add("Tuning", fmt::format("{}; {:.0f} trials in all, {} of training, {} tokens", object_text(part_at(setup, "tuning")),
+                              trials, seconds_text(search_seconds), compact_text(search_tokens)));
   add("Final runs", fmt::format("{} finished, {} of training", finals, seconds_text(final_seconds)));
   std::vector<std::string> tests;
   for (const Json& metric : view.results["metrics"])
-    if (const std::string test = text_at(metric, "test"); !test.empty() && std::find(tests.begin(), tests.end(), test) == tests.end()) tests.push_back(test);
+    if (const std::string test = text_at(metric, "test");
+        !test.empty() && std::find(tests.begin(), tests.end(), test) == tests.end())
+      tests.push_back(test);
   add("Tests", list_text(tests));
   add("Machine and versions", machine_text(part_at(setup, "machine")));
   std::string when = text_at(setup, "started");
@@ -185,19 +201,26 @@ std::vector<std::string> protocol_of(const ReportView& view) {
   const Json& info = view.results["metrics"][0];
   const MetricView& metric = view.primary();
   text.push_back(
-      "Every method got the same base model, the same rows in the same order for the same seed, the same budget and the same evaluation. The learning "
-      "rate was tuned with the same number of trials for every method, on a development split that plays no part in the results; then every method "
+      "Every method got the same base model, the same rows in the same order for the same seed, the same budget and the same "
+      "evaluation. The learning "
+      "rate was tuned with the same number of trials for every method, on a development split that plays no part in the results; "
+      "then every method "
       "was trained afresh with several seeds and scored once on the test items.");
   text.push_back(
-      "± is the standard deviation over seeds (n−1). [..] is a 95 % interval from a hierarchical bootstrap over seeds and test items: another seed and "
-      "other items could have been drawn, and both count. Pairs are tested on the same items, p is adjusted over all pairs by Holm's method. Methods "
+      "± is the standard deviation over seeds (n−1). [..] is a 95 % interval from a hierarchical bootstrap over seeds and test "
+      "items: another seed and "
+      "other items could have been drawn, and both count. Pairs are tested on the same items, p is adjusted over all pairs by "
+      "Holm's method. Methods "
       "share a rank (tied) unless one was shown to beat the other: adjusted p < 0.05.");
   if (const Json& d = part_at(info, "detectable"); !d.empty())
-    text.push_back(fmt::format(
-        "Minimum detectable difference: {} for one pair at the 5 % level, {} when all {:.0f} pairs are corrected for. A true difference of that size is found "
-        "in 80 % of such comparisons; a smaller one often is not. Tied therefore means \"not told apart by this set-up\", not \"equal\". More test items and "
-        "more seeds make it smaller.",
-        metric.with_unit(number_at(d, "one_pair").value_or(0)), metric.with_unit(number_at(d, "all_pairs").value_or(0)), number_at(d, "pairs").value_or(0)));
+    text.push_back(
+        fmt::format("Minimum detectable difference: {} for one pair at the 5 % level, {} when all {:.0f} pairs are corrected "
+                    "for. A true difference of that size is found "
+                    "in 80 % of such comparisons; a smaller one often is not. Tied therefore means \"not told apart by this "
+                    "set-up\", not \"equal\". More test items and "
+                    "more seeds make it smaller.",
+                    metric.with_unit(number_at(d, "one_pair").value_or(0)),
+                    metric.with_unit(number_at(d, "all_pairs").value_or(0)), number_at(d, "pairs").value_or(0)));
   const Json& notes = part_at(view.results["setup"], "notes");
   if (notes.is_array())
     for (const Json& note : notes)

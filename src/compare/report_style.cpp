@@ -2,15 +2,15 @@
 
 namespace graft {
 
-// The eight method colours keep a contrast of at least 3:1 to the page in both schemes and stay apart for the common kinds of
-// colour blindness (their lightness differs too). Print takes the light scheme.
+// The eight method colours keep a contrast of at least 3:1 to the page in both schemes and stay apart (CIELAB
+// distance 17 at least) for protanopes and deuteranopes. Print takes the light scheme.
 const char* const kReportStyle = R"css(
 :root{--page:#fff;--ink:#1b1f24;--soft:#57606a;--line:#d5dae0;--grid:#e9ecf0;--panel:#f6f8fa;--accent:#0b5cad;--better:#cfe4fa;--better-ink:#08427e;--worse:#fde0c8;--worse-ink:#7c2f00;--warn:#a33a00;
---c0:#0b62b0;--c1:#d1560b;--c2:#00856a;--c3:#b03f8f;--c4:#8a6d00;--c5:#3a96c9;--c6:#4b4f58;--c7:#e0526c}
+--c0:#0062ce;--c1:#e0481a;--c2:#0f9c99;--c3:#7f105c;--c4:#5ea33a;--c5:#637bb5;--c6:#5d3a1f;--c7:#e32d74}
 @media (prefers-color-scheme:dark){:root{--page:#12161b;--ink:#e6e9ed;--soft:#9ea8b3;--line:#39424d;--grid:#262d35;--panel:#1a2027;--accent:#7ab8f5;--better:#123a61;--better-ink:#b6dbff;--worse:#55290c;--worse-ink:#ffcfa8;--warn:#ffab70;
---c0:#5aa9f5;--c1:#f08b45;--c2:#35c4a0;--c3:#dd8ac8;--c4:#d3b13f;--c5:#9ad8f7;--c6:#b3bac4;--c7:#ff8599}}
+--c0:#3691f5;--c1:#ec7922;--c2:#1bcba1;--c3:#b866b2;--c4:#dddd8a;--c5:#b6feee;--c6:#c1c2e9;--c7:#f86373}}
 @media print{:root{--page:#fff;--ink:#000;--soft:#444;--line:#bbb;--grid:#e4e4e4;--panel:#f7f7f7;--accent:#0b5cad;--better:#cfe4fa;--better-ink:#08427e;--worse:#fde0c8;--worse-ink:#7c2f00;--warn:#a33a00;
---c0:#0b62b0;--c1:#d1560b;--c2:#00856a;--c3:#b03f8f;--c4:#8a6d00;--c5:#3a96c9;--c6:#4b4f58;--c7:#e0526c}}
+--c0:#0062ce;--c1:#e0481a;--c2:#0f9c99;--c3:#7f105c;--c4:#5ea33a;--c5:#637bb5;--c6:#5d3a1f;--c7:#e32d74}}
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%;scroll-padding-top:12px}
 body{margin:0 auto;padding:28px 40px 60px;max-width:1080px;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,"Noto Sans","DejaVu Sans",sans-serif;font-variant-numeric:tabular-nums}

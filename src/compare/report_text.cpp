@@ -38,11 +38,17 @@ std::string signed_text(double value, int digits) {
   return text[0] == '-' || text.find_first_not_of("0.") == std::string::npos ? text : "+" + text;
 }
 
-std::string compact_text(double value) { return with_prefix(value, 1000, std::array{"", " k", " M", " G", " T"}); }
-std::string bytes_text(double bytes) { return with_prefix(bytes, 1024, std::array{" B", " KiB", " MiB", " GiB", " TiB"}); }
+std::string compact_text(double value) {
+  return with_prefix(value, 1000, std::array{"", " k", " M", " G", " T"});
+}
+std::string bytes_text(double bytes) {
+  return with_prefix(bytes, 1024, std::array{" B", " KiB", " MiB", " GiB", " TiB"});
+}
 
 std::string seconds_text(double seconds) {
-  if (seconds < 0.9995) return seconds < 0.0009995 ? fmt::format("{} µs", three_figures(seconds * 1e6)) : fmt::format("{} ms", three_figures(seconds * 1e3));
+  if (seconds < 0.9995)
+    return seconds < 0.0009995 ? fmt::format("{} µs", three_figures(seconds * 1e6))
+                               : fmt::format("{} ms", three_figures(seconds * 1e3));
   if (seconds < 99.5) return fmt::format("{} s", three_figures(seconds));
   const long long whole = std::llround(std::min(seconds, 1e12));
   if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
@@ -65,7 +71,9 @@ std::string p_text(double p) {
   return p > 0.999 ? "1" : fixed_text(p, p < 0.0995 ? 3 : 2);
 }
 
-std::string p_equation(double p) { return p < 0.001 ? "p < 0.001" : "p = " + p_text(p); }
+std::string p_equation(double p) {
+  return p < 0.001 ? "p < 0.001" : "p = " + p_text(p);
+}
 
 std::string percent_text(double share) {
   const double percent = 100 * share, size = std::abs(percent);
@@ -102,18 +110,23 @@ MetricView::MetricView(const Json& metric)
       scale(number_at(metric, "scale").value_or(1)),
       digits(static_cast<int>(number_at(metric, "digits").value_or(2))) {
   if (metric.is_object())
-    if (const auto it = metric.find("higher_is_better"); it != metric.end() && it->is_boolean()) higher_is_better = it->get<bool>();
+    if (const auto it = metric.find("higher_is_better"); it != metric.end() && it->is_boolean())
+      higher_is_better = it->get<bool>();
 }
 
-std::string MetricView::number(double value) const { return fixed_text(value * scale, digits); }
-std::string MetricView::difference(double value) const { return signed_text(value * scale, digits); }
+std::string MetricView::number(double value) const {
+  return fixed_text(value * scale, digits);
+}
+std::string MetricView::difference(double value) const {
+  return signed_text(value * scale, digits);
+}
 std::string MetricView::with_unit(double value) const {
   return unit.empty() ? fmt::format("{} {}", name, number(value)) : fmt::format("{} {}", number(value), unit);
 }
 std::string MetricView::title() const {
   const bool same = unit.size() == name.size() && std::equal(unit.begin(), unit.end(), name.begin(), [](char a, char b) {
-    return std::tolower(static_cast<unsigned char>(a)) == std::tolower(static_cast<unsigned char>(b));
-  });
+                      return std::tolower(static_cast<unsigned char>(a)) == std::tolower(static_cast<unsigned char>(b));
+                    });
   return unit.empty() ? name : same ? unit : fmt::format("{} ({})", name, unit);
 }
 

@@ -48,8 +48,9 @@ struct Metric {
 Metric metric_of(const Json& setup, const std::string& name) {
   const Json& info = part_at(part_at(setup, "metric_info"), name);
   Metric m{.name = name, .unit = text_at(info, "unit"), .kind = text_at(info, "kind", "mean"), .base = {}};
-  m.higher_is_better = info.contains("higher_is_better") && info["higher_is_better"].is_boolean() ? info["higher_is_better"].get<bool>()
-                                                                                                  : name != "loss" && name != "perplexity";
+  m.higher_is_better = info.contains("higher_is_better") && info["higher_is_better"].is_boolean()
+                           ? info["higher_is_better"].get<bool>()
+                           : name != "loss" && name != "perplexity";
   m.base = number_at(part_at(setup, "base"), name);
   return m;
 }
@@ -57,7 +58,8 @@ Metric metric_of(const Json& setup, const std::string& name) {
 // How a report shows it; `digits` follow from the spread of its values.
 Json shown_as(const Metric& metric, int digits) {
   const bool percent = metric.kind == "binary";
-  return {{"name", metric.name}, {"unit", percent ? "%" : metric.unit}, {"kind", metric.kind}, {"higher_is_better", metric.higher_is_better},
+  return {{"name", metric.name},        {"unit", percent ? "%" : metric.unit},
+          {"kind", metric.kind},        {"higher_is_better", metric.higher_is_better},
           {"scale", percent ? 100 : 1}, {"digits", digits}};
 }
 
@@ -81,13 +83,14 @@ struct Row {
 struct Scored {
   std::vector<Row> rows;  // by seed
   std::optional<Samples> samples;
-  size_t width = 0;       // of the stats; 0: a mean over items
+  size_t width = 0;  // of the stats; 0: a mean over items
 };
 
 Samples samples_of(const Metric& metric, size_t width, const std::vector<const Row*>& rows) {
   std::vector<std::vector<double>> numbers;
   for (const Row* row : rows) numbers.push_back(row->numbers);
-  return width == 0 ? Samples::of_scores(std::move(numbers)) : Samples::of_corpus(width, std::move(numbers), corpus_metric(metric.name, width));
+  return width == 0 ? Samples::of_scores(std::move(numbers))
+                    : Samples::of_corpus(width, std::move(numbers), corpus_metric(metric.name, width));
 }
 
 // Which test items count: the set of ids that most runs answered.
@@ -104,7 +107,8 @@ std::vector<std::string> common_ids(const Metric& metric, const std::vector<Run>
   const std::vector<std::string>* best = nullptr;
   size_t best_count = 0;
   for (const auto& [ids, entry] : sets)
-    if (entry.first > best_count || (entry.first == best_count && best && ids.size() > best->size())) best_count = entry.first, best = entry.second;
+    if (entry.first > best_count || (entry.first == best_count && best && ids.size() > best->size()))
+      best_count = entry.first, best = entry.second;
   return best ? *best : std::vector<std::string>{};
 }
 
@@ -122,8 +126,10 @@ std::string take_row(const Metric& metric, const Run& run, const std::vector<std
   const ItemScores& items = it->second;
   std::map<std::string_view, size_t> place;
   for (size_t i = 0; i < items.ids.size(); ++i) place[items.ids[i]] = i;
-  if (place.size() != ids.size()) return fmt::format("it scored {} items by {}, the others {}", place.size(), metric.name, ids.size());
-  if (width != 0 && items.width != width) return fmt::format("its {} statistics have {} numbers per item instead of {}", metric.name, items.width, width);
+  if (place.size() != ids.size())
+    return fmt::format("it scored {} items by {}, the others {}", place.size(), metric.name, ids.size());
+  if (width != 0 && items.width != width)
+    return fmt::format("its {} statistics have {} numbers per item instead of {}", metric.name, items.width, width);
   for (const std::string& id : ids) {
     const auto at = place.find(id);
     if (at == place.end()) return fmt::format("it did not score item {} by {}", short_text(id, 40), metric.name);
@@ -147,7 +153,8 @@ std::vector<Scored> score(const Metric& metric, const std::vector<std::string>& 
       if (const auto it = run.items.find(metric.name); run.done() && it != run.items.end()) widths.insert(it->second.width);
     if (corpus_metric(metric.name, *widths.rbegin())) width = *widths.rbegin();
     if (width == 0 && metric.kind == "corpus")
-      problems.push_back(fmt::format("{}: no usable statistics per item, so that the mean of the items' scores stands in", metric.name));
+      problems.push_back(
+          fmt::format("{}: no usable statistics per item, so that the mean of the items' scores stands in", metric.name));
   } else {
     problems.push_back(fmt::format("{}: no item scores, so that intervals and tests count the runs only", metric.name));
   }
@@ -157,7 +164,8 @@ std::vector<Scored> score(const Metric& metric, const std::vector<std::string>& 
     for (const Run& run : runs) {
       if (!run.final() || !run.done() || run.label != labels[m]) continue;
       if (!by_seed.emplace(*run.seed, &run).second) {
-        problems.push_back(fmt::format("{}: another final run of {} has seed {} too; left out", run.folder, run.label, *run.seed));
+        problems.push_back(
+            fmt::format("{}: another final run of {} has seed {} too; left out", run.folder, run.label, *run.seed));
         continue;
       }
       Row row{.run = &run, .numbers = {}};
@@ -176,8 +184,8 @@ std::vector<Scored> score(const Metric& metric, const std::vector<std::string>& 
     for (size_t r = 0; r < all.size(); ++r) {
       const double value = s.samples->value(r), stated = number_at(all[r]->run->test, metric.name).value_or(value);
       if (std::abs(value - stated) > 1e-4 * std::max({1e-3, std::abs(value), std::abs(stated)}))
-        problems.push_back(fmt::format("{}: result.json says test {} {:.6g}, its items give {:.6g} (used here)", all[r]->run->folder, metric.name,
-                                       stated, value));
+        problems.push_back(fmt::format("{}: result.json says test {} {:.6g}, its items give {:.6g} (used here)",
+                                       all[r]->run->folder, metric.name, stated, value));
     }
   }
   return scored;
@@ -199,7 +207,9 @@ std::pair<std::vector<const Row*>, std::vector<const Row*>> by_shared_seed(const
   return {order(a, b), order(b, a)};
 }
 
-Json interval_json(const Interval& interval) { return Json::array({interval.low, interval.high}); }
+Json interval_json(const Interval& interval) {
+  return Json::array({interval.low, interval.high});
+}
 
 // Digits after the point such that the spread over seeds (or a tenth of the interval) shows two figures.
 int digits_for(const std::vector<Scored>& scored, const std::vector<Json>& entries, double scale) {
@@ -221,7 +231,8 @@ struct MetricResult {
   Json pairs = Json::array();
 };
 
-MetricResult analyse(const Metric& metric, const std::vector<std::string>& labels, const std::vector<Scored>& scored, size_t items) {
+MetricResult analyse(const Metric& metric, const std::vector<std::string>& labels, const std::vector<Scored>& scored,
+                     size_t items) {
   MetricResult out;
   std::vector<double> means(labels.size(), NAN);
   for (size_t m = 0; m < labels.size(); ++m) {
@@ -255,9 +266,16 @@ MetricResult analyse(const Metric& metric, const std::vector<std::string>& label
   for (size_t i = 0; i < pairs.size(); ++i) {
     verdicts[i].p_holm = adjusted[i];
     const PairResult& r = pairs[i];
-    out.pairs.push_back({{"a", labels[verdicts[i].a]}, {"b", labels[verdicts[i].b]}, {"metric", metric.name}, {"test", r.test},
-                         {"difference", r.difference}, {"ci95", interval_json(r.ci95)}, {"p", r.p}, {"p_holm", adjusted[i]},
-                         {"detectable", r.detectable}, {"runs_counted", r.runs_counted}});
+    out.pairs.push_back({{"a", labels[verdicts[i].a]},
+                         {"b", labels[verdicts[i].b]},
+                         {"metric", metric.name},
+                         {"test", r.test},
+                         {"difference", r.difference},
+                         {"ci95", interval_json(r.ci95)},
+                         {"p", r.p},
+                         {"p_holm", adjusted[i]},
+                         {"detectable", r.detectable},
+                         {"runs_counted", r.runs_counted}});
     if (std::isfinite(r.detectable) && r.detectable > 0) {
       one_pair.push_back(r.detectable);
       all_pairs.push_back(minimum_detectable(r.standard_error, r.degrees, 0.05 / static_cast<double>(pairs.size())));
@@ -266,7 +284,10 @@ MetricResult analyse(const Metric& metric, const std::vector<std::string>& label
   const std::vector<size_t> ranks = tied_ranks(means, metric.better(), verdicts);
   for (size_t m = 0; m < labels.size(); ++m) out.entries[m]["rank"] = ranks[m];
   out.info = shown_as(metric, digits_for(scored, out.entries, metric.kind == "binary" ? 100 : 1));
-  out.info.update({{"base", number_or_null(metric.base)}, {"items", items}, {"test", pairs.empty() ? "" : pairs[0].test}, {"detectable", nullptr}});
+  out.info.update({{"base", number_or_null(metric.base)},
+                   {"items", items},
+                   {"test", pairs.empty() ? "" : pairs[0].test},
+                   {"detectable", nullptr}});
   if (!one_pair.empty())
     out.info["detectable"] = {{"one_pair", median_of(one_pair)}, {"all_pairs", median_of(all_pairs)}, {"pairs", pairs.size()}};
   return out;
@@ -310,25 +331,43 @@ Json samples_json(const Json& methods, const std::vector<Run>& runs, const std::
   for (const Json& method : methods) {
     const Run* first = nullptr;
     for (const Run& run : runs)
-      if (run.label == method["name"] && run.final() && run.done() && run.texts.contains(metric) && (!first || *run.seed < *first->seed)) first = &run;
+      if (run.label == method["name"] && run.final() && run.done() && run.texts.contains(metric) &&
+          (!first || *run.seed < *first->seed))
+        first = &run;
     if (!first) continue;
     for (const ItemText& text : first->texts.at(metric)) {
       if (!place.contains(text.id)) {
         if (place.size() == kSamples) continue;
         place[text.id] = samples.size();
-        samples.push_back({{"id", text.id}, {"metric", metric}, {"prompt", text.prompt}, {"reference", text.reference}, {"predictions", Json::array()}});
+        samples.push_back({{"id", text.id},
+                           {"metric", metric},
+                           {"prompt", text.prompt},
+                           {"reference", text.reference},
+                           {"predictions", Json::array()}});
       }
-      samples[place[text.id]]["predictions"].push_back(
-          {{"name", method["name"]}, {"prediction", text.prediction}, {"score", number_or_null(text.score)}, {"seed", *first->seed}});
+      samples[place[text.id]]["predictions"].push_back({{"name", method["name"]},
+                                                        {"prediction", text.prediction},
+                                                        {"score", number_or_null(text.score)},
+                                                        {"seed", *first->seed}});
     }
   }
   return samples;
 }
 
 Json run_json(const Run& run) {
-  return {{"folder", run.folder}, {"method", run.method}, {"label", run.label}, {"stage", run.stage}, {"status", run.status},
-          {"reason", run.reason}, {"hash", run.hash}, {"seed", run.seed ? Json(*run.seed) : Json(nullptr)}, {"lr", number_or_null(run.lr)},
-          {"rung", number_or_null(run.rung)}, {"dev", run.dev}, {"test", run.test}, {"costs", run.costs},
+  return {{"folder", run.folder},
+          {"method", run.method},
+          {"label", run.label},
+          {"stage", run.stage},
+          {"status", run.status},
+          {"reason", run.reason},
+          {"hash", run.hash},
+          {"seed", run.seed ? Json(*run.seed) : Json(nullptr)},
+          {"lr", number_or_null(run.lr)},
+          {"rung", number_or_null(run.rung)},
+          {"dev", run.dev},
+          {"test", run.test},
+          {"costs", run.costs},
           {"forgetting_loss", number_or_null(run.forgetting_loss)}};
 }
 
@@ -339,7 +378,8 @@ std::vector<std::pair<std::string, Json>> methods_of(const RunFolders& read) {
   const Json& listed = part_at(read.setup, "methods");
   if (listed.is_array())
     for (const Json& method : listed)
-      if (const std::string label = text_at(method, "label", text_at(method, "name")); !label.empty() && seen.insert(label).second)
+      if (const std::string label = text_at(method, "label", text_at(method, "name"));
+          !label.empty() && seen.insert(label).second)
         methods.emplace_back(label, method);
   for (const Run& run : read.runs)
     if (seen.insert(run.label).second) methods.emplace_back(run.label, Json{{"name", run.method}});
@@ -394,8 +434,9 @@ Json collect_results(const std::filesystem::path& out) {
     if (std::find(problems.begin(), problems.end(), problem) == problems.end()) problems.push_back(std::move(problem));
   Json setup = read.setup;
   setup.erase("runs");
-  Json results = {{"setup", setup},     {"metrics", infos}, {"methods", methods},
-                  {"pairs", pairs},     {"runs", runs},     {"pareto", pareto_of(methods, metrics[0])},
+  Json results = {{"setup", setup},       {"metrics", infos},
+                  {"methods", methods},   {"pairs", pairs},
+                  {"runs", runs},         {"pareto", pareto_of(methods, metrics[0])},
                   {"problems", problems}, {"samples", samples_json(methods, read.runs, metrics)}};
   results["tuning_metric"] = shown_as(tuned_by, 3);
   results["recommendation"] = recommend(results);

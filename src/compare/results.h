@@ -23,7 +23,8 @@
 //   forgetting? {text, base_loss}
 //   machine?   {cpu, cores, isa, threads, memory_gb, graft_version, torch_version, ...}: shown as it is
 //   methods    [{name, label?, options?, default_lr?, grid?}]  label: unique, = the folder below runs/; default: name
-//   runs?      [{folder, label, stage, seed?, lr?}]  the runs of the present plan, folder as in "runs/lora/final-0": other folders
+//   runs?      [{folder, label, stage, seed?, lr?}]  the runs of the present plan, folder as in "runs/lora/final-0": other
+//   folders
 //              are left out, absent ones are reported as missing. Without it, every OUT/runs/*/*/ counts.
 //   command?   how to repeat it; notes? [text]
 //
@@ -41,17 +42,18 @@
 //
 // A folder that cannot be read, or whose numbers are not finite, is a problem that the report lists; never an error.
 //
-// What comes out (results.json), in the shape {setup, metrics, methods, pairs, pareto, recommendation, runs, problems, samples, tuning_metric}:
+// What comes out (results.json), in the shape {setup, metrics, methods, pairs, pareto, recommendation, runs, problems, samples,
+// tuning_metric}:
 //   setup      comparison.json without `runs`
 //   metrics    [{name, unit, kind, higher_is_better, base, items, test, scale, digits, detectable}]
-//              detectable {one_pair, all_pairs, pairs}: smallest true difference found with 80 % power (median over pairs), in one
-//              test at 5 % and at the strictest step of Holm's correction; scale, digits: how a report shows values
+//              detectable {one_pair, all_pairs, pairs}: smallest true difference found with 80 % power (median over pairs), in
+//              one test at 5 % and at the strictest step of Holm's correction; scale, digits: how a report shows values
 //   methods    best first: [{name (the label), method, options, index (place in the plan), lr, default_lr,
 //              metrics {metric: {mean, sd, ci95, rank, values [{seed, value}]}},
-//              costs (typical values over the final runs), forgetting {mean, sd, base, increase, values}, final {planned, done, lost},
-//              tuning {trials, runs, seconds, tokens, grid, widened, at_edge, points [{lr, rung, score, status}]},
-//              curve {step, mean, seeds [{seed, loss}]}}]   training loss, averaged in at most 80 bins of steps
-//              sd: n-1, null for one run; rank: 1 is best, methods of one rank cannot be told apart, 0 without a result
+//              costs (typical values over the final runs), forgetting {mean, sd, base, increase, values}, final {planned, done,
+//              lost}, tuning {trials, runs, seconds, tokens, grid, widened, at_edge, points [{lr, rung, score, status}]}, curve
+//              {step, mean, seeds [{seed, loss}]}}]   training loss, averaged in at most 80 bins of steps sd: n-1, null for one
+//              run; rank: 1 is best, methods of one rank cannot be told apart, 0 without a result
 //   tuning_metric   as in metrics, without results
 //   pairs      [{a, b, metric, test, difference (a-b), ci95, p, p_holm, detectable}]   p_holm: Holm over all pairs of the metric
 //   pareto     {trainable_parameters | seconds_per_step | peak_memory: [names], all: [names]}

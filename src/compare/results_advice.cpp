@@ -73,7 +73,8 @@ struct Advice {
   std::string how_much(const Seen& s) const {
     const double sign = metric.higher_is_better ? 1 : -1;
     const double d = s.difference * sign, low = sign > 0 ? s.low : -s.high, high = sign > 0 ? s.high : -s.low;
-    std::string text = metric.number(std::abs(d)) + (metric.unit.empty() ? "" : " " + metric.unit) + (d >= 0 ? " better" : " worse");
+    std::string text =
+        metric.number(std::abs(d)) + (metric.unit.empty() ? "" : " " + metric.unit) + (d >= 0 ? " better" : " worse");
     if (std::isfinite(low) && std::isfinite(high)) {
       const double turn = d >= 0 ? 1 : -1;
       text += fmt::format(" (95 % interval {} to {}, adjusted {})", metric.number(std::min(low * turn, high * turn)),
@@ -137,7 +138,8 @@ void Advice::explain_costs(const Json& pick, const std::vector<const Json*>& amo
   std::vector<std::string> costs;
   if (const auto n = cost(pick, "trainable_parameters")) {
     const auto all = number_at(part_at(results["setup"], "model"), "parameters");
-    costs.push_back(compact_text(*n) + " trained parameters" + (all && *all > 0 ? fmt::format(" ({} of the base)", percent_text(*n / *all)) : ""));
+    costs.push_back(compact_text(*n) + " trained parameters" +
+                    (all && *all > 0 ? fmt::format(" ({} of the base)", percent_text(*n / *all)) : ""));
   }
   if (const auto s = cost(pick, "seconds_per_step")) costs.push_back(seconds_text(*s) + " per step");
   if (const auto m = cost(pick, "peak_memory")) costs.push_back(bytes_text(*m) + " at the peak of training");
@@ -148,7 +150,8 @@ void Advice::explain_costs(const Json& pick, const std::vector<const Json*>& amo
     if (c["mergeable"].get<bool>())
       reasons.push_back("It can be merged into the base: inference then costs nothing extra.");
     else
-      reasons.push_back("It cannot be merged into the base" + (slow > 0.5 ? fmt::format(": inference takes {:.0f} % longer with it.", slow) : "."));
+      reasons.push_back("It cannot be merged into the base" +
+                        (slow > 0.5 ? fmt::format(": inference takes {:.0f} % longer with it.", slow) : "."));
   }
 }
 
@@ -157,19 +160,23 @@ void Advice::explain_uncertainty(const Json& pick) {
   const auto seeds = number_at(part_at(pick, "final"), "done").value_or(0);
   const auto items = number_at(info, "items").value_or(0);
   if (const Json& d = part_at(info, "detectable"); !d.empty())
-    uncertainty.push_back(fmt::format(
-        "With {:.0f} seed{} and {:.0f} test items, a true difference of about {} between two methods is found in 4 of 5 such comparisons "
-        "({} when all {:.0f} pairs are corrected for). Smaller differences may exist and stay unseen.",
-        seeds, seeds == 1 ? "" : "s", items, metric.with_unit(*number_at(d, "one_pair")), metric.number(number_at(d, "all_pairs").value_or(NAN)),
-        number_at(d, "pairs").value_or(0)));
+    uncertainty.push_back(
+        fmt::format("With {:.0f} seed{} and {:.0f} test items, a true difference of about {} between two methods is found in 4 "
+                    "of 5 such comparisons "
+                    "({} when all {:.0f} pairs are corrected for). Smaller differences may exist and stay unseen.",
+                    seeds, seeds == 1 ? "" : "s", items, metric.with_unit(*number_at(d, "one_pair")),
+                    metric.number(number_at(d, "all_pairs").value_or(NAN)), number_at(d, "pairs").value_or(0)));
   const Json& detectable = part_at(info, "detectable");
   if (seeds > 1 && number_at(detectable, "all_pairs").value_or(0) > 2 * number_at(detectable, "one_pair").value_or(INFINITY))
-    uncertainty.push_back(fmt::format("{:.0f} seeds are few for so many pairs: the corrected tests find large differences only. More seeds would help most.", seeds));
+    uncertainty.push_back(fmt::format(
+        "{:.0f} seeds are few for so many pairs: the corrected tests find large differences only. More seeds would help most.",
+        seeds));
   if (seeds == 1)
     uncertainty.push_back("There is one seed per method: nothing here tells how results vary from one training run to the next.");
   const Json& e = entry(pick);
   const Json& ci = part_at(e, "ci95");
-  if (const auto base = number_at(info, "base"); base && ci.is_array() && ci.size() == 2 && ci[0].is_number() && ci[1].is_number()) {
+  if (const auto base = number_at(info, "base");
+      base && ci.is_array() && ci.size() == 2 && ci[0].is_number() && ci[1].is_number()) {
     if (!metric.better(metric.higher_is_better ? ci[0].get<double>() : ci[1].get<double>(), *base))
       uncertainty.push_back(fmt::format("{} was not shown to be better than the untuned base.", name(pick)));
   }
@@ -181,22 +188,29 @@ void Advice::explain_uncertainty(const Json& pick) {
     for (const Json* m : ranked)
       if (number_at(part_at(part_at(*m, "metrics"), view.name), "rank") == 1.0) first.push_back(name(*m));
     if (first.size() > 4) first = {fmt::format("{} methods", first.size())};
-    uncertainty.push_back(fmt::format("By {} the order differs: {} has rank {:.0f} there, first {} {}.", view.name, name(pick), *rank,
-                                      first.size() == 1 && first[0].find(' ') == std::string::npos ? "is" : "are", list_text(first)));
+    uncertainty.push_back(fmt::format("By {} the order differs: {} has rank {:.0f} there, first {} {}.", view.name, name(pick),
+                                      *rank, first.size() == 1 && first[0].find(' ') == std::string::npos ? "is" : "are",
+                                      list_text(first)));
   }
   size_t unfinished = 0;
   std::vector<std::string> without, edges;
   for (const Json& method : results["methods"]) {
-    if (lost(method) && number_at(entry(method), "mean")) without.push_back(fmt::format("{} ({} of {})", name(method), lost(method), number_at(part_at(method, "final"), "planned").value_or(0)));
+    if (lost(method) && number_at(entry(method), "mean"))
+      without.push_back(
+          fmt::format("{} ({} of {})", name(method), lost(method), number_at(part_at(method, "final"), "planned").value_or(0)));
     if (const Json& t = part_at(method, "tuning"); t.contains("at_edge") && t["at_edge"] == true) edges.push_back(name(method));
   }
   for (const Json& run : results["runs"]) unfinished += run["status"] == "missing" || run["status"] == "running";
   if (!without.empty())
-    uncertainty.push_back(fmt::format("Final runs were lost: {}. Means over the surviving runs may flatter these methods.", list_text(without, 5)));
+    uncertainty.push_back(
+        fmt::format("Final runs were lost: {}. Means over the surviving runs may flatter these methods.", list_text(without, 5)));
   if (!edges.empty())
-    uncertainty.push_back(fmt::format("The chosen learning rate lies at the edge of what was tried for {}: a wider search may serve {} better.",
-                                      list_text(edges, 5), edges.size() == 1 ? "it" : "them"));
-  if (unfinished) uncertainty.push_back(fmt::format("{} planned run{} not finished: the answer may still change.", unfinished, unfinished == 1 ? " has" : "s have"));
+    uncertainty.push_back(
+        fmt::format("The chosen learning rate lies at the edge of what was tried for {}: a wider search may serve {} better.",
+                    list_text(edges, 5), edges.size() == 1 ? "it" : "them"));
+  if (unfinished)
+    uncertainty.push_back(fmt::format("{} planned run{} not finished: the answer may still change.", unfinished,
+                                      unfinished == 1 ? " has" : "s have"));
 }
 
 }  // namespace
@@ -206,7 +220,8 @@ Json recommend(const Json& results) {
   Json out = {{"verdict", "none"}, {"pick", nullptr}, {"tied", Json::array()}, {"lr", nullptr}, {"options", Json::object()}};
   if (a.ranked.empty()) {
     size_t lost = 0;
-    for (const Json& run : results["runs"]) lost += run["status"] == "failed" || run["status"] == "diverged" || run["status"] == "broken";
+    for (const Json& run : results["runs"])
+      lost += run["status"] == "failed" || run["status"] == "diverged" || run["status"] == "broken";
     out["headline"] = "No method has a finished run yet, so there is nothing to recommend.";
     if (lost) a.reasons.push_back(fmt::format("{} runs failed or diverged; their reasons stand below.", lost));
     out["reasons"] = a.reasons;
@@ -221,14 +236,16 @@ Json recommend(const Json& results) {
   const Json* pick = &best;
   if (a.ranked.size() == 1) {
     out["verdict"] = "single";
-    out["headline"] = fmt::format("Only {} has a result: {}. There is nothing to compare it with.", Advice::name(best), a.metric.with_unit(a.mean(best)));
+    out["headline"] = fmt::format("Only {} has a result: {}. There is nothing to compare it with.", Advice::name(best),
+                                  a.metric.with_unit(a.mean(best)));
     a.explain_value(best);
     a.explain_costs(best, {&best}, "");
   } else if (top.size() == 1) {
     const bool all = std::all_of(a.ranked.begin() + 1, a.ranked.end(), [&](const Json* m) { return a.beats(best, *m); });
     out["verdict"] = all ? "winner" : "leader";
-    out["headline"] = all ? fmt::format("Use {}: it is better than every other method here.", Advice::name(best))
-                          : fmt::format("Use {}: it leads, but was not shown to be better than every other method.", Advice::name(best));
+    out["headline"] =
+        all ? fmt::format("Use {}: it is better than every other method here.", Advice::name(best))
+            : fmt::format("Use {}: it leads, but was not shown to be better than every other method.", Advice::name(best));
     a.explain_value(best);
     if (const auto p = a.pair(best, *a.ranked[1]))
       a.reasons.push_back(fmt::format("Against the next best, {}, it is {}.", Advice::name(*a.ranked[1]), a.how_much(*p)));
@@ -238,25 +255,29 @@ Json recommend(const Json& results) {
     pick = &a.cheapest(among);
     out["verdict"] = "tied";
     const std::string who = top.size() == a.ranked.size() && top.size() > 2 ? fmt::format("all {} methods", top.size())
-                            : names.size() > 5                             ? fmt::format("{} methods", names.size())
-                                                                           : list_text(names);
-    out["headline"] = fmt::format("No single winner: {} are tied. Of these, {} is the cheapest good choice.", who, Advice::name(*pick));
+                            : names.size() > 5                              ? fmt::format("{} methods", names.size())
+                                                                            : list_text(names);
+    out["headline"] =
+        fmt::format("No single winner: {} are tied. Of these, {} is the cheapest good choice.", who, Advice::name(*pick));
     a.explain_value(*pick);
     if (pick != &best) {
       if (const auto p = a.pair(*pick, best))
-        a.reasons.push_back(fmt::format("Against the best mean, {}, it is {}: the two cannot be told apart.", Advice::name(best), a.how_much(*p)));
+        a.reasons.push_back(fmt::format("Against the best mean, {}, it is {}: the two cannot be told apart.", Advice::name(best),
+                                        a.how_much(*p)));
     } else {
       a.reasons.push_back("It also has the best mean of the tied methods, which proves nothing by itself.");
     }
-    a.explain_costs(*pick, among, among.size() == top.size() ? fmt::format("the {} tied methods", top.size())
-                                                             : fmt::format("the {} tied methods nearest to the best mean", among.size()));
+    a.explain_costs(*pick, among,
+                    among.size() == top.size() ? fmt::format("the {} tied methods", top.size())
+                                               : fmt::format("the {} tied methods nearest to the best mean", among.size()));
   }
   a.explain_uncertainty(*pick);
   if (out["verdict"] == "tied" && pick != &best)
     if (const auto p = a.pair(*pick, best); p && std::isfinite(p->low)) {
       const double worst = a.metric.higher_is_better ? -p->low : p->high;
-      a.uncertainty.insert(a.uncertainty.begin(), fmt::format("Choosing {} over {} gives up at most about {} (the far end of the 95 % interval).", Advice::name(*pick),
-                                                              Advice::name(best), a.metric.with_unit(std::max(0.0, worst))));
+      a.uncertainty.insert(a.uncertainty.begin(),
+                           fmt::format("Choosing {} over {} gives up at most about {} (the far end of the 95 % interval).",
+                                       Advice::name(*pick), Advice::name(best), a.metric.with_unit(std::max(0.0, worst))));
     }
   out["pick"] = Advice::name(*pick);
   out["tied"] = names;

@@ -4,7 +4,8 @@
 
 namespace graft {
 
-// {verdict, pick, tied, headline, reasons, uncertainty, lr, options} from `metrics`, `methods`, `pairs` and `runs` of results.json.
+// {verdict, pick, tied, headline, reasons, uncertainty, lr, options} from `metrics`, `methods`, `pairs` and `runs` of
+// results.json.
 //   verdict   "winner"  one method beat every other (adjusted p < 0.05)
 //             "leader"  one method has rank 1 alone, but was not shown to beat every other
 //             "tied"    several have rank 1: nobody was shown to be better than any of them

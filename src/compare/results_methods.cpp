@@ -25,7 +25,8 @@ Json costs_of(const std::vector<const Run*>& runs) {
     }
     if (!numbers.empty()) break;
   }
-  for (auto& [key, values] : numbers) costs[key] = key == "peak_memory" ? *std::max_element(values.begin(), values.end()) : median_of(values);
+  for (auto& [key, values] : numbers)
+    costs[key] = key == "peak_memory" ? *std::max_element(values.begin(), values.end()) : median_of(values);
   return costs;
 }
 
@@ -40,11 +41,15 @@ Json forgetting_of(const std::vector<const Run*>& runs, const Json& setup) {
   if (losses.empty()) return nullptr;
   const auto base = number_at(part_at(setup, "forgetting"), "base_loss");
   const double mean = mean_of(losses);
-  return {{"mean", mean}, {"sd", losses.size() > 1 ? Json(sd_of(losses)) : Json(nullptr)}, {"base", number_or_null(base)},
-          {"increase", base ? Json(mean - *base) : Json(nullptr)}, {"values", values}};
+  return {{"mean", mean},
+          {"sd", losses.size() > 1 ? Json(sd_of(losses)) : Json(nullptr)},
+          {"base", number_or_null(base)},
+          {"increase", base ? Json(mean - *base) : Json(nullptr)},
+          {"values", values}};
 }
 
-Json tuning_of(const std::vector<const Run*>& runs, const Json& method, const std::optional<double>& chosen, const std::string& metric) {
+Json tuning_of(const std::vector<const Run*>& runs, const Json& method, const std::optional<double>& chosen,
+               const std::string& metric) {
   std::map<std::pair<double, double>, Json> points;  // by rung, lr
   double seconds = 0, tokens = 0;
   size_t runs_done = 0;
@@ -58,7 +63,8 @@ Json tuning_of(const std::vector<const Run*>& runs, const Json& method, const st
     if (!run->lr || *run->lr <= 0) continue;
     tried.push_back(*run->lr);
     const auto add = [&](double rung, const Json& dev, const std::string& status) {
-      points[{rung, *run->lr}] = {{"lr", *run->lr}, {"rung", rung}, {"score", number_or_null(number_at(dev, metric))}, {"status", status}};
+      points[{rung, *run->lr}] = {
+          {"lr", *run->lr}, {"rung", rung}, {"score", number_or_null(number_at(dev, metric))}, {"status", status}};
     };
     for (const Json& earlier : run->rungs)
       if (const auto rung = number_at(earlier, "rung")) add(*rung, part_at(earlier, "dev"), "done");
@@ -77,8 +83,14 @@ Json tuning_of(const std::vector<const Run*>& runs, const Json& method, const st
       return std::none_of(grid.begin(), grid.end(), [&](const Json& g) { return g.is_number() && same(lr, g.get<double>()); });
     });
   if (chosen && tried.size() > 1) at_edge = same(*chosen, tried.front()) || same(*chosen, tried.back());
-  return {{"trials", tried.size()}, {"runs", runs_done}, {"seconds", seconds}, {"tokens", tokens}, {"grid", grid.is_array() ? grid : Json::array()}, {"widened", widened},
-          {"at_edge", at_edge}, {"points", list}};
+  return {{"trials", tried.size()},
+          {"runs", runs_done},
+          {"seconds", seconds},
+          {"tokens", tokens},
+          {"grid", grid.is_array() ? grid : Json::array()},
+          {"widened", widened},
+          {"at_edge", at_edge},
+          {"points", list}};
 }
 
 // Training loss of the final runs in equal bins of steps, and the mean of the runs where all of them have the bin.
@@ -98,7 +110,8 @@ Json curve_of(const std::vector<const Run*>& runs) {
     std::vector<double> s(bins), n(bins);
     for (size_t i = 0; i < run->losses.size(); ++i) {
       if (run->steps[i] < 0) continue;
-      const size_t bin = std::min(bins - 1, static_cast<size_t>(std::max(0.0, run->steps[i] - 1) / last * static_cast<double>(bins)));
+      const size_t bin =
+          std::min(bins - 1, static_cast<size_t>(std::max(0.0, run->steps[i] - 1) / last * static_cast<double>(bins)));
       s[bin] += run->losses[i];
       ++n[bin];
     }
@@ -127,7 +140,8 @@ std::optional<double> chosen_lr(const std::vector<const Run*>& runs) {
 
 }  // namespace
 
-Json method_json(const Json& method, const std::string& label, size_t index, const std::vector<Run>& all, const Json& setup, const std::string& tuned_by) {
+Json method_json(const Json& method, const std::string& label, size_t index, const std::vector<Run>& all, const Json& setup,
+                 const std::string& tuned_by) {
   std::vector<const Run*> runs;
   size_t planned = 0, done = 0;
   Json lost = Json::array();
@@ -137,14 +151,26 @@ Json method_json(const Json& method, const std::string& label, size_t index, con
     if (!run.final()) continue;
     ++planned;
     done += run.done();
-    if (!run.done()) lost.push_back({{"folder", run.folder}, {"seed", run.seed ? Json(*run.seed) : Json(nullptr)}, {"status", run.status}, {"reason", run.reason}});
+    if (!run.done())
+      lost.push_back({{"folder", run.folder},
+                      {"seed", run.seed ? Json(*run.seed) : Json(nullptr)},
+                      {"status", run.status},
+                      {"reason", run.reason}});
   }
   const std::optional<double> lr = chosen_lr(runs);
   const Json& options = part_at(method, "options");
-  return {{"name", label}, {"method", text_at(method, "name", label)}, {"options", options}, {"index", index}, {"lr", number_or_null(lr)},
-          {"default_lr", number_or_null(number_at(method, "default_lr"))}, {"metrics", Json::object()}, {"costs", costs_of(runs)},
-          {"forgetting", forgetting_of(runs, setup)}, {"final", {{"planned", planned}, {"done", done}, {"lost", lost}}},
-          {"tuning", tuning_of(runs, method, lr, tuned_by)}, {"curve", curve_of(runs)}};
+  return {{"name", label},
+          {"method", text_at(method, "name", label)},
+          {"options", options},
+          {"index", index},
+          {"lr", number_or_null(lr)},
+          {"default_lr", number_or_null(number_at(method, "default_lr"))},
+          {"metrics", Json::object()},
+          {"costs", costs_of(runs)},
+          {"forgetting", forgetting_of(runs, setup)},
+          {"final", {{"planned", planned}, {"done", done}, {"lost", lost}}},
+          {"tuning", tuning_of(runs, method, lr, tuned_by)},
+          {"curve", curve_of(runs)}};
 }
 
 }  // namespace graft

@@ -31,7 +31,9 @@ const Json& part_at(const Json& object, const std::string& key) {
   return empty;
 }
 
-Json number_or_null(const std::optional<double>& value) { return value ? Json(*value) : Json(nullptr); }
+Json number_or_null(const std::optional<double>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
 
 namespace {
 
@@ -94,9 +96,9 @@ void read_items(const fs::path& path, Run& run, std::vector<std::string>& proble
   const size_t bad = for_each_row(read_file(path), take);
   if (bad) problems.push_back(fmt::format("{}/items.jsonl: {} lines are not JSON objects", run.folder, bad));
   for (const std::string& metric : broken) {
-    problems.push_back(metric.empty()
-                           ? fmt::format("{}/items.jsonl: rows without id or metric are left out", run.folder)
-                           : fmt::format("{}/items.jsonl: rows of '{}' repeat an id or have no finite score", run.folder, metric));
+    problems.push_back(
+        metric.empty() ? fmt::format("{}/items.jsonl: rows without id or metric are left out", run.folder)
+                       : fmt::format("{}/items.jsonl: rows of '{}' repeat an id or have no finite score", run.folder, metric));
   }
 }
 
@@ -113,7 +115,8 @@ void read_losses(const fs::path& path, Run& run, std::vector<std::string>& probl
     }
   });
   if (bad + not_finite)
-    problems.push_back(fmt::format("{}/metrics.jsonl: {} rows have no finite loss or are not JSON", run.folder, bad + not_finite));
+    problems.push_back(
+        fmt::format("{}/metrics.jsonl: {} rows have no finite loss or are not JSON", run.folder, bad + not_finite));
 }
 
 // A file that cannot be read is a problem of this run, not of the report.
@@ -167,7 +170,8 @@ Run read_run(const fs::path& out, const fs::path& folder, const Json& planned, s
   if (const Json& rungs = part_at(result, "rungs"); rungs.is_array()) run.rungs = rungs;
   static const std::set<std::string> known = {"done", "failed", "diverged", "running", "skipped"};
   if (!known.contains(run.status)) return give_up("broken", fmt::format("result.json has the status '{}'", run.status));
-  if (run.stage != "search" && run.stage != "final") return give_up("broken", fmt::format("result.json has the stage '{}'", run.stage));
+  if (run.stage != "search" && run.stage != "final")
+    return give_up("broken", fmt::format("result.json has the stage '{}'", run.stage));
   if (run.final() && !run.seed) return give_up("broken", "result.json of a final run has no seed");
   if (run.final()) {
     if (run.done()) read_beside(out, "items.jsonl", run, problems, read_items);
@@ -194,9 +198,11 @@ std::vector<fs::path> folders_below(const fs::path& out) {
 RunFolders read_run_folders(const fs::path& out) {
   std::error_code error;
   if (!fs::exists(out / "comparison.json", error))
-    input_error("report", fmt::format("'{}' holds no comparison.json", out.string()), "name the --out folder of a `graft compare`");
+    input_error("report", fmt::format("'{}' holds no comparison.json", out.string()),
+                "name the --out folder of a `graft compare`");
   RunFolders read{.setup = read_json(out / "comparison.json"), .runs = {}, .problems = {}};
-  if (!read.setup.is_object()) input_error("report", fmt::format("'{}' is not a JSON object", (out / "comparison.json").string()));
+  if (!read.setup.is_object())
+    input_error("report", fmt::format("'{}' is not a JSON object", (out / "comparison.json").string()));
   std::vector<fs::path> folders = folders_below(out);
   std::map<fs::path, Json> planned;
   if (const Json& listed = part_at(read.setup, "runs"); listed.is_array()) {

@@ -25,7 +25,8 @@ double sd_of(std::span<const double> x) {
 
 double quantile_of(std::vector<double> x, double q) {
   if (x.empty() || !(q >= 0 && q <= 1))
-    usage_error("statistics", fmt::format("a quantile wants at least one number and a level in 0..1 but got {} numbers and {}", x.size(), q));
+    usage_error("statistics",
+                fmt::format("a quantile wants at least one number and a level in 0..1 but got {} numbers and {}", x.size(), q));
   // NaN has no place in an order, and would lead the selection astray.
   if (std::any_of(x.begin(), x.end(), [](double v) { return std::isnan(v); })) return std::numeric_limits<double>::quiet_NaN();
   const double at = q * static_cast<double>(x.size() - 1);
@@ -37,14 +38,19 @@ double quantile_of(std::vector<double> x, double q) {
   return low + (at - static_cast<double>(below)) * (high - low);
 }
 
-double median_of(std::vector<double> x) { return quantile_of(std::move(x), 0.5); }
+double median_of(std::vector<double> x) {
+  return quantile_of(std::move(x), 0.5);
+}
 
 Interval wilson_interval(size_t successes, size_t n, double level) {
   if (n == 0 || successes > n || !(level > 0 && level < 1))
-    usage_error("statistics", fmt::format("Wilson's interval wants 0 <= successes <= n, n >= 1 and a level in (0,1) but got {} of {} at {}",
-                                          successes, n, level));
-  const double count = static_cast<double>(n), rate = static_cast<double>(successes) / count, z = normal_quantile(0.5 + level / 2);
-  const double middle = rate + z * z / (2 * count), spread = z * std::sqrt(rate * (1 - rate) / count + z * z / (4 * count * count));
+    usage_error("statistics",
+                fmt::format("Wilson's interval wants 0 <= successes <= n, n >= 1 and a level in (0,1) but got {} of {} at {}",
+                            successes, n, level));
+  const double count = static_cast<double>(n), rate = static_cast<double>(successes) / count,
+               z = normal_quantile(0.5 + level / 2);
+  const double middle = rate + z * z / (2 * count),
+               spread = z * std::sqrt(rate * (1 - rate) / count + z * z / (4 * count * count));
   const double scale = 1 + z * z / count;
   return {successes == 0 ? 0 : (middle - spread) / scale, successes == n ? 1 : (middle + spread) / scale};
 }
@@ -77,7 +83,8 @@ Samples Samples::of_corpus(size_t width, std::vector<std::vector<double>> stats,
   if (width == 0 || !metric) usage_error("statistics", "a corpus metric wants a function and at least one statistic per item");
   require_finite(stats, width);
   if (stats[0].size() % width)
-    usage_error("statistics", fmt::format("a run has {} numbers, which is no multiple of the {} per item", stats[0].size(), width));
+    usage_error("statistics",
+                fmt::format("a run has {} numbers, which is no multiple of the {} per item", stats[0].size(), width));
   Samples samples;
   samples.width_ = width;
   samples.items_ = stats[0].size() / width;
@@ -108,8 +115,12 @@ std::vector<double> Samples::values() const {
   for (size_t s = 0; s < runs(); ++s) out.push_back(value(s));
   return out;
 }
-double Samples::mean() const { return mean_of(values()); }
-double Samples::sd() const { return sd_of(values()); }
+double Samples::mean() const {
+  return mean_of(values());
+}
+double Samples::sd() const {
+  return sd_of(values());
+}
 
 double Samples::weighted_value(size_t run, std::span<const double> weights, double total) const {
   const double* row = rows_[run].data();

@@ -25,9 +25,10 @@ struct Interval {
 
 // ---- plain numbers ------------------------------------------------------------------------------------------------
 
-double mean_of(std::span<const double> x);                 // 0 numbers: usage error
-double sd_of(std::span<const double> x);                   // sample standard deviation, divisor n-1; 0 for n = 1
-double quantile_of(std::vector<double> x, double q);       // linear interpolation between order statistics, as numpy's default; NaN if any is
+double mean_of(std::span<const double> x);  // 0 numbers: usage error
+double sd_of(std::span<const double> x);    // sample standard deviation, divisor n-1; 0 for n = 1
+double quantile_of(std::vector<double> x,
+                   double q);  // linear interpolation between order statistics, as numpy's default; NaN if any is
 double median_of(std::vector<double> x);
 
 // Wilson's score interval of a proportion `successes / n` (Wilson 1927); n >= 1.
@@ -49,15 +50,15 @@ class Samples {
   size_t items() const { return items_; }
   size_t width() const { return width_; }
   bool is_mean() const { return !metric_; }
-  bool is_right_or_wrong() const;                          // a mean metric whose scores are all 0 or 1
+  bool is_right_or_wrong() const;  // a mean metric whose scores are all 0 or 1
   std::span<const double> row(size_t run) const { return rows_[run]; }
 
-  double value(size_t run) const;                          // the metric of one run over all its items
-  std::vector<double> values() const;                      // of every run
-  double mean() const;                                     // mean over runs: the number a report shows
-  double sd() const;                                       // over runs, n-1
+  double value(size_t run) const;      // the metric of one run over all its items
+  std::vector<double> values() const;  // of every run
+  double mean() const;                 // mean over runs: the number a report shows
+  double sd() const;                   // over runs, n-1
 
-  std::vector<double> sums(size_t run) const;              // [width], over the items of a run
+  std::vector<double> sums(size_t run) const;  // [width], over the items of a run
   // A corpus metric from such sums; of a mean metric, the sum itself.
   double of_sums(std::span<const double> sums) const { return metric_ ? metric_(sums) : sums[0]; }
 
@@ -93,14 +94,14 @@ Interval interval_over_items(const std::vector<double>& scores, const BootstrapO
 // ---- pairwise tests -----------------------------------------------------------------------------------------------
 
 struct PairResult {
-  std::string test;                // "crossed t", "hierarchical bootstrap", "paired permutation", "mcnemar", ...
-  double difference = 0;           // mean of a minus mean of b
-  double p = 1;                    // two-sided
-  Interval ci95;                   // of the difference; NaN where nothing can be estimated (one run, one item)
-  double standard_error = 0;       // of the difference, runs and items counted; 0 where the test has none
-  double degrees = 0;              // degrees of freedom of that standard error
-  double detectable = 0;           // smallest true difference found with 80 % power at two-sided 5 %, see minimum_detectable
-  bool runs_counted = false;       // false: one run per method, so nothing is said about other seeds
+  std::string test;           // "crossed t", "hierarchical bootstrap", "paired permutation", "mcnemar", ...
+  double difference = 0;      // mean of a minus mean of b
+  double p = 1;               // two-sided
+  Interval ci95;              // of the difference; NaN where nothing can be estimated (one run, one item)
+  double standard_error = 0;  // of the difference, runs and items counted; 0 where the test has none
+  double degrees = 0;         // degrees of freedom of that standard error
+  double detectable = 0;      // smallest true difference found with 80 % power at two-sided 5 %, see minimum_detectable
+  bool runs_counted = false;  // false: one run per method, so nothing is said about other seeds
 };
 
 // The default test. With two or more runs of each: crossed_t_test. With a single run of each: mcnemar for right/wrong
@@ -148,7 +149,8 @@ struct Verdict {
 // that beat m (1 when nobody does). So: who beats another always ranks before it; methods of one rank
 // never beat each other; no rank is skipped; rank 1 means "nobody was shown to be better".
 // A mean that is not finite (no finished run) gets rank 0.
-std::vector<size_t> tied_ranks(std::span<const double> means, Better better, std::span<const Verdict> verdicts, double alpha = 0.05);
+std::vector<size_t> tied_ranks(std::span<const double> means, Better better, std::span<const Verdict> verdicts,
+                               double alpha = 0.05);
 
 // Indices, ascending, of the points that no other point beats: as good in quality and in every cost, and better in one.
 // costs[point][kind], all minimised. Equal points stay together. Points with a number that is not finite are left out.

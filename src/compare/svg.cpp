@@ -16,11 +16,21 @@ std::string escape_html(std::string_view text) {
   out.reserve(text.size());
   for (const char c : text) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&#39;"; break;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
       default:
         if ((static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
           out += "\xEF\xBF\xBD";
@@ -66,7 +76,8 @@ Scale::Scale(double low, double high, double pixel_low, double pixel_high, bool 
 }
 
 double Scale::operator()(double value) const {
-  const double share = log_ ? (std::log(std::max(value, low_ * 1e-6)) - std::log(low_)) / (std::log(high_) - std::log(low_)) : (value - low_) / (high_ - low_);
+  const double share = log_ ? (std::log(std::max(value, low_ * 1e-6)) - std::log(low_)) / (std::log(high_) - std::log(low_))
+                            : (value - low_) / (high_ - low_);
   return from_ + std::clamp(share, -0.5, 1.5) * (to_ - from_);
 }
 
@@ -92,7 +103,8 @@ std::vector<double> Scale::ticks(int count) const {
   }
   const double raw = (high_ - low_) / std::max(count, 1), power = std::pow(10.0, std::floor(std::log10(raw)));
   const double lead = raw / power, step = (lead < 1.5 ? 1 : lead < 3.5 ? 2 : lead < 7.5 ? 5 : 10) * power;
-  for (double k = std::ceil(low_ / step - 1e-9); k * step <= high_ + 1e-9 * step && ticks.size() < 50; ++k) ticks.push_back(k * step);
+  for (double k = std::ceil(low_ / step - 1e-9); k * step <= high_ + 1e-9 * step && ticks.size() < 50; ++k)
+    ticks.push_back(k * step);
   return ticks;
 }
 
@@ -123,7 +135,8 @@ std::vector<std::string> tick_labels(const std::vector<double>& ticks, bool log)
     else if (largest >= 1e5)
       labels.push_back(without_zeros(compact_text(v)));
     else
-      labels.push_back(fixed_text(v, std::isfinite(step) ? std::clamp(static_cast<int>(std::ceil(-std::log10(step) - 1e-9)), 0, 6) : 2));
+      labels.push_back(
+          fixed_text(v, std::isfinite(step) ? std::clamp(static_cast<int>(std::ceil(-std::log10(step) - 1e-9)), 0, 6) : 2));
   }
   return labels;
 }
@@ -135,8 +148,9 @@ bool Box::overlaps(const Box& o) const {
 std::optional<Box> LabelPlacer::place(double x, double y, double width, double height, double reach) {
   const auto fits = [&](const Box& box, bool strict) {
     const auto hits = [&](const Box& other) { return other.overlaps(box); };
-    return box.x >= area_.x && box.y >= area_.y && box.x + width <= area_.x + area_.width && box.y + height <= area_.y + area_.height &&
-           std::none_of(taken_.begin(), taken_.end(), hits) && (!strict || std::none_of(avoided_.begin(), avoided_.end(), hits));
+    return box.x >= area_.x && box.y >= area_.y && box.x + width <= area_.x + area_.width &&
+           box.y + height <= area_.y + area_.height && std::none_of(taken_.begin(), taken_.end(), hits) &&
+           (!strict || std::none_of(avoided_.begin(), avoided_.end(), hits));
   };
   for (const bool strict : {true, false}) {
     // Beside the point first, then above and below, then further out where a leader line must help.
@@ -162,8 +176,9 @@ std::optional<Box> LabelPlacer::place(double x, double y, double width, double h
 }
 
 Svg::Svg(double width, double height, std::string_view description, std::string_view css_class)
-    : head_(fmt::format("<svg class=\"{}\" viewBox=\"0 0 {:g} {:g}\" width=\"{:g}\" height=\"{:g}\" role=\"img\" aria-label=\"{}\">", css_class, width,
-                        height, width, height, escape_html(description))) {}
+    : head_(fmt::format(
+          "<svg class=\"{}\" viewBox=\"0 0 {:g} {:g}\" width=\"{:g}\" height=\"{:g}\" role=\"img\" aria-label=\"{}\">", css_class,
+          width, height, width, height, escape_html(description))) {}
 
 void Svg::line(double x1, double y1, double x2, double y2, std::string_view css_class) {
   body_ += fmt::format("<line class=\"{}\" x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\"/>", css_class, x1, y1, x2, y2);
@@ -172,26 +187,28 @@ void Svg::line(double x1, double y1, double x2, double y2, std::string_view css_
 void Svg::polyline(const std::vector<std::pair<double, double>>& points, std::string_view css_class) {
   if (points.size() < 2) return;
   body_ += fmt::format("<polyline class=\"{}\" points=\"", css_class);
-  for (size_t i = 0; i < points.size(); ++i) body_ += fmt::format("{}{:.1f},{:.1f}", i ? " " : "", points[i].first, points[i].second);
+  for (size_t i = 0; i < points.size(); ++i)
+    body_ += fmt::format("{}{:.1f},{:.1f}", i ? " " : "", points[i].first, points[i].second);
   body_ += "\"/>";
 }
 
 void Svg::rect(const Box& box, std::string_view css_class, double radius) {
-  body_ += fmt::format("<rect class=\"{}\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" rx=\"{:g}\"/>", css_class, box.x, box.y, box.width,
-                       box.height, radius);
+  body_ += fmt::format("<rect class=\"{}\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" rx=\"{:g}\"/>", css_class,
+                       box.x, box.y, box.width, box.height, radius);
 }
 
 void Svg::text(double x, double y, std::string_view text, std::string_view css_class, Anchor anchor) {
   static constexpr std::array<const char*, 3> names = {"start", "middle", "end"};
-  body_ += fmt::format("<text class=\"{}\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>", css_class, x, y, names[static_cast<size_t>(anchor)],
-                       escape_html(text));
+  body_ += fmt::format("<text class=\"{}\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>", css_class, x, y,
+                       names[static_cast<size_t>(anchor)], escape_html(text));
 }
 
 void Svg::marker(double x, double y, int shape, double radius, std::string_view css_class, std::string_view tooltip) {
   const std::string title = tooltip.empty() ? "" : fmt::format("<title>{}</title>", escape_html(tooltip));
   const int kind = ((shape % 6) + 6) % 6;
   if (kind == 0) {
-    body_ += fmt::format("<circle class=\"{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{:.1f}\">{}</circle>", css_class, x, y, radius, title);
+    body_ +=
+        fmt::format("<circle class=\"{}\" cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"{:.1f}\">{}</circle>", css_class, x, y, radius, title);
     return;
   }
   // Regular polygons, scaled to look as large as the circle: corners, turn in degrees, factor.
@@ -199,21 +216,26 @@ void Svg::marker(double x, double y, int shape, double radius, std::string_view 
     int corners;
     double turn, factor;
   };
-  static constexpr std::array<Polygon, 6> polygons = {{{0, 0, 0}, {4, 45, 1.22}, {3, -90, 1.32}, {4, 0, 1.28}, {3, 90, 1.32}, {5, -90, 1.14}}};
+  static constexpr std::array<Polygon, 6> polygons = {
+      {{0, 0, 0}, {4, 45, 1.22}, {3, -90, 1.32}, {4, 0, 1.28}, {3, 90, 1.32}, {5, -90, 1.14}}};
   const Polygon& p = polygons[static_cast<size_t>(kind)];
   body_ += fmt::format("<polygon class=\"{}\" points=\"", css_class);
   for (int i = 0; i < p.corners; ++i) {
     const double angle = (p.turn + 360.0 * i / p.corners) * 3.14159265358979323846 / 180;
-    body_ += fmt::format("{}{:.1f},{:.1f}", i ? " " : "", x + p.factor * radius * std::cos(angle), y + p.factor * radius * std::sin(angle));
+    body_ += fmt::format("{}{:.1f},{:.1f}", i ? " " : "", x + p.factor * radius * std::cos(angle),
+                         y + p.factor * radius * std::sin(angle));
   }
   body_ += fmt::format("\">{}</polygon>", title);
 }
 
 void Svg::cross(double x, double y, double r, std::string_view css_class, std::string_view tooltip) {
-  body_ += fmt::format("<path class=\"{}\" d=\"M{:.1f} {:.1f}l{:.1f} {:.1f}m0 {:.1f}l{:.1f} {:.1f}\">{}</path>", css_class, x - r, y - r, 2 * r, 2 * r, -2 * r,
-                       -2 * r, 2 * r, tooltip.empty() ? "" : fmt::format("<title>{}</title>", escape_html(tooltip)));
+  body_ += fmt::format("<path class=\"{}\" d=\"M{:.1f} {:.1f}l{:.1f} {:.1f}m0 {:.1f}l{:.1f} {:.1f}\">{}</path>", css_class, x - r,
+                       y - r, 2 * r, 2 * r, -2 * r, -2 * r, 2 * r,
+                       tooltip.empty() ? "" : fmt::format("<title>{}</title>", escape_html(tooltip)));
 }
 
-std::string Svg::str() const { return head_ + body_ + "</svg>"; }
+std::string Svg::str() const {
+  return head_ + body_ + "</svg>";
+}
 
 }  // namespace graft

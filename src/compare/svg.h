@@ -20,7 +20,8 @@ double text_width(std::string_view text, double size);
 // The text cut with "…" so that it is no wider than `width`.
 std::string fit_text(std::string_view text, double size, double width);
 
-// Data to pixels. `log` needs positive bounds. Equal bounds are widened; numbers that are not finite are the caller's to leave out.
+// Data to pixels. `log` needs positive bounds. Equal bounds are widened; numbers that are not finite are the caller's to leave
+// out.
 class Scale {
  public:
   Scale(double low, double high, double pixel_low, double pixel_high, bool log = false);
@@ -48,7 +49,7 @@ struct Box {
 class LabelPlacer {
  public:
   explicit LabelPlacer(Box area) : area_(area) {}
-  void block(const Box& box) { taken_.push_back(box); }   // nothing may lie here
+  void block(const Box& box) { taken_.push_back(box); }    // nothing may lie here
   void avoid(const Box& box) { avoided_.push_back(box); }  // a line, say: only where there is no other room
   // Nearest free place for a label of this size around (x, y), at most `reach` pixels off, and blocks it; nothing where
   // no place is free.

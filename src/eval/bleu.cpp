@@ -10,13 +10,17 @@
 namespace graft {
 namespace {
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_point(char c) { return c == '.' || c == ','; }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+bool is_point(char c) {
+  return c == '.' || c == ',';
+}
 
 // ASCII punctuation that always stands alone: all but the apostrophe, comma, hyphen and full stop.
 bool is_symbol(char c) {
-  return (c >= '{' && c <= '~') || (c >= '[' && c <= '`') || (c >= ' ' && c <= '&') || (c >= '(' && c <= '+') || (c >= ':' && c <= '@') ||
-         c == '/';
+  return (c >= '{' && c <= '~') || (c >= '[' && c <= '`') || (c >= ' ' && c <= '&') || (c >= '(' && c <= '+') ||
+         (c >= ':' && c <= '@') || c == '/';
 }
 
 // Each pass consumes what it matched, so ".." is one match: the passes follow regular expressions, left to right without overlap.
@@ -171,12 +175,15 @@ double bleu_of_sums(std::span<const double> sums, bool effective_order) {
   return brevity * std::exp(log_sum / static_cast<double>(order));
 }
 
-double bleu(const BleuStats& stats, bool effective_order) { return bleu_of_sums(stats.numbers(), effective_order); }
+double bleu(const BleuStats& stats, bool effective_order) {
+  return bleu_of_sums(stats.numbers(), effective_order);
+}
 
-double corpus_bleu(std::span<const std::string> hypotheses, std::span<const std::vector<std::string>> references, const BleuOptions& options) {
+double corpus_bleu(std::span<const std::string> hypotheses, std::span<const std::vector<std::string>> references,
+                   const BleuOptions& options) {
   if (hypotheses.size() != references.size() || hypotheses.empty())
-    input_error("bleu", fmt::format("{} hypotheses stand against {} sets of references; the numbers must agree and not be 0", hypotheses.size(),
-                                    references.size()));
+    input_error("bleu", fmt::format("{} hypotheses stand against {} sets of references; the numbers must agree and not be 0",
+                                    hypotheses.size(), references.size()));
   BleuStats sum;
   for (size_t i = 0; i < hypotheses.size(); ++i) sum += bleu_stats(hypotheses[i], references[i], options);
   return bleu(sum);

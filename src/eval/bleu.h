@@ -3,8 +3,8 @@
 //
 //   BLEU = 100 * min(1, exp(1 - ref_length / length)) * exp(mean over n = 1..4 of ln(matches_n / totals_n))
 //
-// matches_n counts n-grams clipped at the most often that any one reference has them; the reference length is the one closest to the
-// hypothesis (the shorter on ties). An order without a match counts 1 / (2^k totals_n), k-th such order ("exp" smoothing); a
+// matches_n counts n-grams clipped at the most often that any one reference has them; the reference length is the one closest to
+// the hypothesis (the shorter on ties). An order without a match counts 1 / (2^k totals_n), k-th such order ("exp" smoothing); a
 // corpus without any match, or with totals_n = 0 for some n, scores 0.
 #pragma once
 #include <array>

@@ -9,7 +9,9 @@
 namespace graft {
 namespace {
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
 
 // Digits with thousands commas: one to three digits, then groups of three.
 bool commas_stand_right(std::string_view digits) {
@@ -67,7 +69,8 @@ std::optional<std::string> plain_number(std::string_view text) {
   if (!all_digits(digits)) return {};
   digits.erase(0, std::min(digits.find_first_not_of('0'), digits.size()));
   if (digits.empty()) digits = "0";
-  if (const size_t last = fraction.find_last_not_of('0'); last != std::string_view::npos) (digits += '.') += fraction.substr(0, last + 1);
+  if (const size_t last = fraction.find_last_not_of('0'); last != std::string_view::npos)
+    (digits += '.') += fraction.substr(0, last + 1);
   return minus && digits != "0" ? "-" + digits : digits;
 }
 
@@ -92,8 +95,8 @@ bool exact_match(std::string_view prediction, std::span<const std::string> refer
 
 LabelScores label_scores(std::span<const std::string> predictions, std::span<const std::string> references) {
   if (predictions.size() != references.size() || references.empty())
-    input_error("labels", fmt::format("{} predicted labels stand against {} true ones; the numbers must agree and not be 0", predictions.size(),
-                                      references.size()));
+    input_error("labels", fmt::format("{} predicted labels stand against {} true ones; the numbers must agree and not be 0",
+                                      predictions.size(), references.size()));
   struct Count {
     double right = 0, predicted = 0, wanted = 0;
   };

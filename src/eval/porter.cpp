@@ -9,7 +9,9 @@
 namespace graft {
 namespace {
 
-bool is_vowel(char c) { return c == 'a' || c == 'e' || c == 'i' || c == 'o' || c == 'u'; }
+bool is_vowel(char c) {
+  return c == 'a' || c == 'e' || c == 'i' || c == 'o' || c == 'u';
+}
 
 // A stem seen as consonants and vowels; y is a consonant at the start and after a vowel.
 struct Shape {
@@ -29,13 +31,16 @@ struct Shape {
   bool ends_in_consonant() const { return !kinds.empty() && kinds.back() == 'c'; }
 };
 
-int measure(std::string_view stem) { return Shape(stem).measure(); }
+int measure(std::string_view stem) {
+  return Shape(stem).measure();
+}
 
 // Consonant, vowel, consonant other than w, x, y at the end; or just vowel, consonant as a whole word.
 bool ends_short(std::string_view stem) {
   const std::string kinds = Shape(stem).kinds;
   if (kinds == "vc") return true;
-  return kinds.size() >= 3 && kinds.substr(kinds.size() - 3) == "cvc" && std::string_view("wxy").find(stem.back()) == std::string_view::npos;
+  return kinds.size() >= 3 && kinds.substr(kinds.size() - 3) == "cvc" &&
+         std::string_view("wxy").find(stem.back()) == std::string_view::npos;
 }
 
 struct Rule {
@@ -55,8 +60,12 @@ bool apply_first(std::string& word, std::initializer_list<Rule> rules, Allowed&&
   return false;
 }
 
-bool always(std::string_view, const Rule&) { return true; }
-bool positive_measure(std::string_view stem, const Rule&) { return measure(stem) > 0; }
+bool always(std::string_view, const Rule&) {
+  return true;
+}
+bool positive_measure(std::string_view stem, const Rule&) {
+  return measure(stem) > 0;
+}
 
 void plurals(std::string& word) {  // step 1a
   if (word.size() == 4 && word.ends_with("ies"))
@@ -86,19 +95,20 @@ void past_and_gerund(std::string& word) {  // step 1b
 }
 
 void final_y(std::string& word) {  // step 1c
-  apply_first(word, {{"y", "i"}}, [](std::string_view stem, const Rule&) { return stem.size() > 1 && Shape(stem).ends_in_consonant(); });
+  apply_first(word, {{"y", "i"}},
+              [](std::string_view stem, const Rule&) { return stem.size() > 1 && Shape(stem).ends_in_consonant(); });
 }
 
 void double_suffixes(std::string& word) {  // step 2
   while (word.ends_with("alli") && measure(std::string_view(word).substr(0, word.size() - 4)) > 0) word.resize(word.size() - 2);
-  apply_first(word,
-              {{"ational", "ate"}, {"tional", "tion"}, {"enci", "ence"},  {"anci", "ance"},   {"izer", "ize"},    {"bli", "ble"},
-               {"alli", "al"},     {"entli", "ent"},   {"eli", "e"},      {"ousli", "ous"},   {"ization", "ize"}, {"ation", "ate"},
-               {"ator", "ate"},    {"alism", "al"},    {"iveness", "ive"}, {"fulness", "ful"}, {"ousness", "ous"}, {"aliti", "al"},
-               {"iviti", "ive"},   {"biliti", "ble"},  {"fulli", "ful"},  {"logi", "log"}},
-              [&](std::string_view stem, const Rule& rule) {
-                return measure(rule.suffix == "logi" ? std::string_view(word).substr(0, word.size() - 3) : stem) > 0;
-              });
+  apply_first(
+      word, {{"ational", "ate"}, {"tional", "tion"}, {"enci", "ence"},   {"anci", "ance"},   {"izer", "ize"},    {"bli", "ble"},
+             {"alli", "al"},     {"entli", "ent"},   {"eli", "e"},       {"ousli", "ous"},   {"ization", "ize"}, {"ation", "ate"},
+             {"ator", "ate"},    {"alism", "al"},    {"iveness", "ive"}, {"fulness", "ful"}, {"ousness", "ous"}, {"aliti", "al"},
+             {"iviti", "ive"},   {"biliti", "ble"},  {"fulli", "ful"},   {"logi", "log"}},
+      [&](std::string_view stem, const Rule& rule) {
+        return measure(rule.suffix == "logi" ? std::string_view(word).substr(0, word.size() - 3) : stem) > 0;
+      });
 }
 
 void adjectives(std::string& word) {  // step 3
@@ -108,8 +118,25 @@ void adjectives(std::string& word) {  // step 3
 
 void single_suffixes(std::string& word) {  // step 4
   apply_first(word,
-              {{"al", ""},   {"ance", ""}, {"ence", ""}, {"er", ""},  {"ic", ""}, {"able", ""}, {"ible", ""}, {"ant", ""}, {"ement", ""}, {"ment", ""},
-               {"ent", ""},  {"ion", ""},  {"ou", ""},   {"ism", ""}, {"ate", ""}, {"iti", ""},  {"ous", ""},  {"ive", ""}, {"ize", ""}},
+              {{"al", ""},
+               {"ance", ""},
+               {"ence", ""},
+               {"er", ""},
+               {"ic", ""},
+               {"able", ""},
+               {"ible", ""},
+               {"ant", ""},
+               {"ement", ""},
+               {"ment", ""},
+               {"ent", ""},
+               {"ion", ""},
+               {"ou", ""},
+               {"ism", ""},
+               {"ate", ""},
+               {"iti", ""},
+               {"ous", ""},
+               {"ive", ""},
+               {"ize", ""}},
               [](std::string_view stem, const Rule& rule) {
                 return measure(stem) > 1 && (rule.suffix != "ion" || stem.ends_with('s') || stem.ends_with('t'));
               });
@@ -129,9 +156,10 @@ std::string_view irregular(std::string_view word) {
     std::string_view word, stem;
   };
   static constexpr Form kForms[] = {
-      {"sky", "sky"},       {"skies", "sky"},     {"dying", "die"},       {"lying", "lie"},     {"tying", "tie"},        {"news", "news"},
-      {"innings", "inning"}, {"inning", "inning"}, {"outings", "outing"}, {"outing", "outing"}, {"cannings", "canning"}, {"canning", "canning"},
-      {"howe", "howe"},     {"proceed", "proceed"}, {"exceed", "exceed"}, {"succeed", "succeed"}};
+      {"sky", "sky"},        {"skies", "sky"},       {"dying", "die"},        {"lying", "lie"},
+      {"tying", "tie"},      {"news", "news"},       {"innings", "inning"},   {"inning", "inning"},
+      {"outings", "outing"}, {"outing", "outing"},   {"cannings", "canning"}, {"canning", "canning"},
+      {"howe", "howe"},      {"proceed", "proceed"}, {"exceed", "exceed"},    {"succeed", "succeed"}};
   for (const auto& form : kForms)
     if (form.word == word) return form.stem;
   return {};

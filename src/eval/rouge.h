@@ -1,6 +1,7 @@
 // ROUGE-L (Lin 2004, aclanthology.org/W04-1013): the longest common subsequence of words, equal to Google's rouge-score.
 // Words are runs of a-z and 0-9 after lower-casing; everything else separates. With L the length of the subsequence:
-//   precision = L / words of the prediction,  recall = L / words of the reference,  f = 2 precision recall / (precision + recall).
+//   precision = L / words of the prediction,  recall = L / words of the reference,  f = 2 precision recall / (precision +
+//   recall).
 #pragma once
 #include <span>
 #include <string>

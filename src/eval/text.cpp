@@ -21,11 +21,13 @@ CodePoint code_point_at(std::string_view text, size_t at) {
 }
 
 bool is_space(int32_t c) {
-  return (c >= 0x9 && c <= 0xd) || (c >= 0x1c && c <= 0x20) || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
-         c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
+  return (c >= 0x9 && c <= 0xd) || (c >= 0x1c && c <= 0x20) || c == 0x85 || c == 0xa0 || c == 0x1680 ||
+         (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
-bool within(int32_t c, int32_t low, int32_t high) { return c >= low && c <= high; }
+bool within(int32_t c, int32_t low, int32_t high) {
+  return c >= low && c <= high;
+}
 
 // Unicode's Cased and Case_Ignorable, needed only to tell a final sigma. Categories plus the standard's extra lists.
 bool is_cased(int32_t c) {
@@ -35,12 +37,13 @@ bool is_cased(int32_t c) {
     case UTF8PROC_CATEGORY_LT:
       return true;
     default:
-      return c == 0xaa || c == 0xba || within(c, 0x2b0, 0x2b8) || within(c, 0x2c0, 0x2c1) || within(c, 0x2e0, 0x2e4) || c == 0x345 ||
-             c == 0x37a || within(c, 0x1d2c, 0x1d6a) || c == 0x1d78 || within(c, 0x1d9b, 0x1dbf) || c == 0x2071 || c == 0x207f ||
-             within(c, 0x2090, 0x209c) || within(c, 0x2160, 0x217f) || within(c, 0x24b6, 0x24e9) || within(c, 0x2c7c, 0x2c7d) ||
-             within(c, 0xa69c, 0xa69d) || c == 0xa770 || within(c, 0xa7f8, 0xa7f9) || within(c, 0xab5c, 0xab5f) || c == 0x10780 ||
-             within(c, 0x10783, 0x10785) || within(c, 0x10787, 0x107b0) || within(c, 0x107b2, 0x107ba) || within(c, 0x1f130, 0x1f149) ||
-             within(c, 0x1f150, 0x1f169) || within(c, 0x1f170, 0x1f189);
+      return c == 0xaa || c == 0xba || within(c, 0x2b0, 0x2b8) || within(c, 0x2c0, 0x2c1) || within(c, 0x2e0, 0x2e4) ||
+             c == 0x345 || c == 0x37a || within(c, 0x1d2c, 0x1d6a) || c == 0x1d78 || within(c, 0x1d9b, 0x1dbf) || c == 0x2071 ||
+             c == 0x207f || within(c, 0x2090, 0x209c) || within(c, 0x2160, 0x217f) || within(c, 0x24b6, 0x24e9) ||
+             within(c, 0x2c7c, 0x2c7d) || within(c, 0xa69c, 0xa69d) || c == 0xa770 || within(c, 0xa7f8, 0xa7f9) ||
+             within(c, 0xab5c, 0xab5f) || c == 0x10780 || within(c, 0x10783, 0x10785) || within(c, 0x10787, 0x107b0) ||
+             within(c, 0x107b2, 0x107ba) || within(c, 0x1f130, 0x1f149) || within(c, 0x1f150, 0x1f169) ||
+             within(c, 0x1f170, 0x1f189);
   }
 }
 bool is_case_ignorable(int32_t c) {
@@ -52,8 +55,8 @@ bool is_case_ignorable(int32_t c) {
     case UTF8PROC_CATEGORY_SK:
       return true;
     default:
-      for (const int32_t mark : {0x27, 0x2e, 0x3a, 0xb7, 0x387, 0x55f, 0x5f4, 0x2018, 0x2019, 0x2024, 0x2027, 0xfe13, 0xfe52, 0xfe55, 0xff07,
-                                 0xff0e, 0xff1a})
+      for (const int32_t mark : {0x27, 0x2e, 0x3a, 0xb7, 0x387, 0x55f, 0x5f4, 0x2018, 0x2019, 0x2024, 0x2027, 0xfe13, 0xfe52,
+                                 0xfe55, 0xff07, 0xff0e, 0xff1a})
         if (c == mark) return true;
       return false;
   }

@@ -75,7 +75,7 @@ TrainResult run_training(Adapted& adapted, Trainer& trainer, const TrainJob& job
   if (job.resume) {
     if (const fs::path newest = newest_checkpoint(job.out); !newest.empty()) {
       trainer.load_state(newest);
-      log_info("resumed from {} (step {} of {})", newest.string(), trainer.done(), job.steps);
+      if (!job.quiet) log_info("resumed from {} (step {} of {})", newest.string(), trainer.done(), job.steps);
     }
   }
   MetricsFile metrics(job.out / "metrics.jsonl", trainer.done());

@@ -15,12 +15,12 @@ namespace graft::testing {
 
 struct FixtureMethod {
   std::string label;
-  double quality = 0;            // shifts the logit of the n-gram precision: 0.1 is about 2 BLEU
+  double quality = 0;  // shifts the logit of the n-gram precision: 0.1 is about 2 BLEU
   double parameters = 1e6, seconds_per_step = 0.1, memory = 2e9;
   bool mergeable = true;
   double default_lr = 1e-3;
-  double best_lr = 1e-3;         // the dev score falls off around it
-  double forgetting = 0.05;      // loss on the known text, above the base
+  double best_lr = 1e-3;     // the dev score falls off around it
+  double forgetting = 0.05;  // loss on the known text, above the base
   Json options = Json::object();
 };
 
@@ -34,14 +34,78 @@ struct Fixture {
 inline Fixture eight_methods() {
   Fixture f;
   f.methods = {
-      {.label = "full", .quality = 0.0, .parameters = 134515008, .seconds_per_step = 0.412, .memory = 3.9e9, .default_lr = 2e-5, .best_lr = 5e-5, .forgetting = 0.41},
-      {.label = "lora", .quality = 0.30, .parameters = 4884480, .seconds_per_step = 0.148, .memory = 1.62e9, .default_lr = 1e-3, .best_lr = 2e-3, .forgetting = 0.06, .options = {{"r", 16}, {"target_modules", "all-linear"}}},
-      {.label = "dora", .quality = 0.12, .parameters = 5099520, .seconds_per_step = 0.221, .memory = 1.9e9, .default_lr = 1e-3, .best_lr = 1e-3, .forgetting = 0.07, .options = {{"r", 16}}},
-      {.label = "houlsby", .quality = 0.11, .parameters = 2514240, .seconds_per_step = 0.162, .memory = 1.55e9, .mergeable = false, .default_lr = 1e-3, .best_lr = 1e-3, .forgetting = 0.10, .options = {{"reduction_factor", 16}}},
-      {.label = "ia3", .quality = -0.10, .parameters = 86400, .seconds_per_step = 0.121, .memory = 1.31e9, .default_lr = 3e-3, .best_lr = 3e-2, .forgetting = 0.02},
-      {.label = "bitfit", .quality = -0.09, .parameters = 172800, .seconds_per_step = 0.119, .memory = 1.30e9, .default_lr = 1e-3, .best_lr = 2e-3, .forgetting = 0.03},
-      {.label = "prefix_tuning", .quality = -0.35, .parameters = 460800, .seconds_per_step = 0.131, .memory = 1.42e9, .mergeable = false, .default_lr = 1e-2, .best_lr = 1e-2, .forgetting = 0.01, .options = {{"num_virtual_tokens", 20}}},
-      {.label = "prompt_tuning", .quality = -0.9, .parameters = 11520, .seconds_per_step = 0.128, .memory = 1.40e9, .mergeable = false, .default_lr = 3e-1, .best_lr = 3e-1, .forgetting = 0.004, .options = {{"num_virtual_tokens", 20}}},
+      {.label = "full",
+       .quality = 0.0,
+       .parameters = 134515008,
+       .seconds_per_step = 0.412,
+       .memory = 3.9e9,
+       .default_lr = 2e-5,
+       .best_lr = 5e-5,
+       .forgetting = 0.41},
+      {.label = "lora",
+       .quality = 0.30,
+       .parameters = 4884480,
+       .seconds_per_step = 0.148,
+       .memory = 1.62e9,
+       .default_lr = 1e-3,
+       .best_lr = 2e-3,
+       .forgetting = 0.06,
+       .options = {{"r", 16}, {"target_modules", "all-linear"}}},
+      {.label = "dora",
+       .quality = 0.12,
+       .parameters = 5099520,
+       .seconds_per_step = 0.221,
+       .memory = 1.9e9,
+       .default_lr = 1e-3,
+       .best_lr = 1e-3,
+       .forgetting = 0.07,
+       .options = {{"r", 16}}},
+      {.label = "houlsby",
+       .quality = 0.11,
+       .parameters = 2514240,
+       .seconds_per_step = 0.162,
+       .memory = 1.55e9,
+       .mergeable = false,
+       .default_lr = 1e-3,
+       .best_lr = 1e-3,
+       .forgetting = 0.10,
+       .options = {{"reduction_factor", 16}}},
+      {.label = "ia3",
+       .quality = -0.10,
+       .parameters = 86400,
+       .seconds_per_step = 0.121,
+       .memory = 1.31e9,
+       .default_lr = 3e-3,
+       .best_lr = 3e-2,
+       .forgetting = 0.02},
+      {.label = "bitfit",
+       .quality = -0.09,
+       .parameters = 172800,
+       .seconds_per_step = 0.119,
+       .memory = 1.30e9,
+       .default_lr = 1e-3,
+       .best_lr = 2e-3,
+       .forgetting = 0.03},
+      {.label = "prefix_tuning",
+       .quality = -0.35,
+       .parameters = 460800,
+       .seconds_per_step = 0.131,
+       .memory = 1.42e9,
+       .mergeable = false,
+       .default_lr = 1e-2,
+       .best_lr = 1e-2,
+       .forgetting = 0.01,
+       .options = {{"num_virtual_tokens", 20}}},
+      {.label = "prompt_tuning",
+       .quality = -0.9,
+       .parameters = 11520,
+       .seconds_per_step = 0.128,
+       .memory = 1.40e9,
+       .mergeable = false,
+       .default_lr = 3e-1,
+       .best_lr = 3e-1,
+       .forgetting = 0.004,
+       .options = {{"num_virtual_tokens", 20}}},
   };
   return f;
 }
@@ -80,7 +144,9 @@ class FixtureWriter {
     }
   }
 
-  std::filesystem::path final_folder(const std::string& label, size_t seed) const { return out_ / "runs" / label / ("final-s" + std::to_string(seed)); }
+  std::filesystem::path final_folder(const std::string& label, size_t seed) const {
+    return out_ / "runs" / label / ("final-s" + std::to_string(seed));
+  }
 
   // Makes a finished run one that did not end well.
   void spoil(const std::string& label, size_t seed, const std::string& status, const std::string& reason) {
@@ -96,24 +162,44 @@ class FixtureWriter {
   Json comparison() const {
     Json methods = Json::array();
     for (const FixtureMethod& m : f_.methods)
-      methods.push_back({{"name", m.label.substr(0, m.label.find("-r"))}, {"label", m.label}, {"options", m.options}, {"default_lr", m.default_lr}, {"grid", grid(m)}});
+      methods.push_back({{"name", m.label.substr(0, m.label.find("-r"))},
+                         {"label", m.label},
+                         {"options", m.options},
+                         {"default_lr", m.default_lr},
+                         {"grid", grid(m)}});
     return {{"title", "Descriptions of restaurants"},
-            {"started", "2026-03-02 09:14"}, {"finished", "2026-03-02 12:51"}, {"seconds", 13020},
+            {"started", "2026-03-02 09:14"},
+            {"finished", "2026-03-02 12:51"},
+            {"seconds", 13020},
             {"model", {{"path", "models/small-llama"}, {"family", "llama"}, {"parameters", 134515008}, {"vocab_size", 49152}}},
             {"data", {{"train", "e2e/train.jsonl"}, {"train_rows", 4200}, {"dev_rows", 300}, {"test_rows", f_.items}}},
             {"metrics", {"bleu", "loss"}},
-            {"metric_info", {{"bleu", {{"higher_is_better", true}, {"unit", "BLEU"}, {"kind", "corpus"}}},
-                             {"loss", {{"higher_is_better", false}, {"unit", "nats/token"}, {"kind", "corpus"}}}}},
-            {"budget", {{"tokens", 200000}}}, {"tuning", {{"trials", f_.trials}, {"rungs", {0.25, 1.0}}}}, {"seeds", f_.seeds}, {"track", "as_configured"},
-            {"forgetting", {{"text", "known.txt"}, {"base_loss", 3.012}}}, {"base", {{"bleu", 5.1}, {"loss", 2.31}}},
-            {"machine", {{"cpu", "Example CPU 2.4 GHz"}, {"cores", 16}, {"isa", "AVX2"}, {"threads", 8}, {"memory_gb", 64}, {"graft_version", "0.1.0"}, {"torch_version", "2.11.0"}}},
-            {"command", "graft compare plan.yaml --out results"}, {"methods", methods}};
+            {"metric_info",
+             {{"bleu", {{"higher_is_better", true}, {"unit", "BLEU"}, {"kind", "corpus"}}},
+              {"loss", {{"higher_is_better", false}, {"unit", "nats/token"}, {"kind", "corpus"}}}}},
+            {"budget", {{"tokens", 200000}}},
+            {"tuning", {{"trials", f_.trials}, {"rungs", {0.25, 1.0}}}},
+            {"seeds", f_.seeds},
+            {"track", "as_configured"},
+            {"forgetting", {{"text", "known.txt"}, {"base_loss", 3.012}}},
+            {"base", {{"bleu", 5.1}, {"loss", 2.31}}},
+            {"machine",
+             {{"cpu", "Example CPU 2.4 GHz"},
+              {"cores", 16},
+              {"isa", "AVX2"},
+              {"threads", 8},
+              {"memory_gb", 64},
+              {"graft_version", "0.1.0"},
+              {"torch_version", "2.11.0"}}},
+            {"command", "graft compare plan.yaml --out results"},
+            {"methods", methods}};
   }
 
  private:
   std::vector<double> grid(const FixtureMethod& m) const {
     std::vector<double> lrs;
-    for (size_t t = 0; t < f_.trials; ++t) lrs.push_back(m.default_lr * std::pow(10.0, (static_cast<double>(t) - static_cast<double>(f_.trials / 2)) / 2));
+    for (size_t t = 0; t < f_.trials; ++t)
+      lrs.push_back(m.default_lr * std::pow(10.0, (static_cast<double>(t) - static_cast<double>(f_.trials / 2)) / 2));
     return lrs;
   }
   double penalty(const FixtureMethod& m, double lr) const { return 0.25 * std::pow(std::log10(lr / m.best_lr), 2); }
@@ -127,10 +213,17 @@ class FixtureWriter {
   }
   Json costs(const FixtureMethod& m, double share) const {
     const double steps = 120 * share;
-    return {{"trainable_parameters", m.parameters}, {"adapter_bytes", m.parameters * 4 + 2000}, {"seconds_per_step", m.seconds_per_step},
-            {"tokens_per_second", 1700 / m.seconds_per_step}, {"peak_memory", m.memory}, {"flops_per_token", 8.1e8 + 2 * m.parameters},
-            {"mergeable", m.mergeable}, {"inference_slowdown", m.mergeable ? 1.0 : 1.07}, {"train_seconds", steps * m.seconds_per_step},
-            {"steps", steps}, {"tokens", 200000 * share}};
+    return {{"trainable_parameters", m.parameters},
+            {"adapter_bytes", m.parameters * 4 + 2000},
+            {"seconds_per_step", m.seconds_per_step},
+            {"tokens_per_second", 1700 / m.seconds_per_step},
+            {"peak_memory", m.memory},
+            {"flops_per_token", 8.1e8 + 2 * m.parameters},
+            {"mergeable", m.mergeable},
+            {"inference_slowdown", m.mergeable ? 1.0 : 1.07},
+            {"train_seconds", steps * m.seconds_per_step},
+            {"steps", steps},
+            {"tokens", 200000 * share}};
   }
   double logistic(double x) const { return 1 / (1 + std::exp(-x)); }
 
@@ -142,10 +235,21 @@ class FixtureWriter {
     const auto folder = out_ / "runs" / m.label / name;
     make_folder(folder);
     const auto dev = [&](double handicap) {
-      return Json{{"bleu", 100 * logistic(-0.5 + m.quality - p - handicap + 0.02 * rng_.normal())}, {"loss", 1.1 - 0.5 * (m.quality - p - handicap)}};
+      return Json{{"bleu", 100 * logistic(-0.5 + m.quality - p - handicap + 0.02 * rng_.normal())},
+                  {"loss", 1.1 - 0.5 * (m.quality - p - handicap)}};
     };
-    Json result = {{"method", m.label}, {"label", m.label}, {"stage", "search"}, {"seed", 0}, {"lr", lr}, {"status", diverged ? "diverged" : cut ? "skipped" : "done"},
-                   {"rung", cut ? 0.25 : 1.0}, {"dev", dev(cut ? 0.3 : 0)}, {"costs", costs(m, cut ? 0.25 : 1)}, {"hash", "0011"}};
+    Json result = {{"method", m.label},
+                   {"label", m.label},
+                   {"stage", "search"},
+                   {"seed", 0},
+                   {"lr", lr},
+                   {"status", diverged ? "diverged"
+                              : cut    ? "skipped"
+                                       : "done"},
+                   {"rung", cut ? 0.25 : 1.0},
+                   {"dev", dev(cut ? 0.3 : 0)},
+                   {"costs", costs(m, cut ? 0.25 : 1)},
+                   {"hash", "0011"}};
     if (diverged) result["reason"] = "loss is not finite at step 17", result.erase("dev");
     if (cut && !diverged) result["reason"] = "cut at rung 0.25";
     if (!cut && !diverged) result["rungs"] = Json::array({{{"rung", 0.25}, {"dev", dev(0.3)}}});
@@ -170,22 +274,42 @@ class FixtureWriter {
         for (int64_t k = 0; k < s.totals[n]; ++k) s.matches[n] += rng_.uniform() < keep;
       }
       total += s;
-      const std::string id = std::to_string(i), reference = "The Eagle is a riverside coffee shop number " + id + " with a low price range and a high rating.";
-      const std::string prediction = precision > 0.7 ? reference : "The Eagle is a coffee shop <near> the river & it's cheap (" + m.label + ").";
-      items += json_line({{"id", id}, {"metric", "bleu"}, {"score", bleu(s, true)}, {"prompt", "name[The Eagle], eatType[coffee shop], area[riverside]"},
-                          {"prediction", prediction}, {"reference", reference}, {"stats", s.numbers()}}) + "\n";
-      const double n = static_cast<double>(s.ref_length), loss = n * (1.15 - 0.5 * shift - 0.2 * difficulty_[i] + 0.05 * rng_.normal());
+      const std::string id = std::to_string(i), reference = "The Eagle is a riverside coffee shop number " + id +
+                                                            " with a low price range and a high rating.";
+      const std::string prediction =
+          precision > 0.7 ? reference : "The Eagle is a coffee shop <near> the river & it's cheap (" + m.label + ").";
+      items += json_line({{"id", id},
+                          {"metric", "bleu"},
+                          {"score", bleu(s, true)},
+                          {"prompt", "name[The Eagle], eatType[coffee shop], area[riverside]"},
+                          {"prediction", prediction},
+                          {"reference", reference},
+                          {"stats", s.numbers()}}) +
+               "\n";
+      const double n = static_cast<double>(s.ref_length),
+                   loss = n * (1.15 - 0.5 * shift - 0.2 * difficulty_[i] + 0.05 * rng_.normal());
       nll += loss, tokens += n;
       items += json_line({{"id", id}, {"metric", "loss"}, {"score", loss / n}, {"stats", {loss, n}}}) + "\n";
     }
     write_file(folder / "items.jsonl", items);
     std::string rows;
     for (int step = 1; step <= 120; ++step)
-      rows += json_line({{"step", step}, {"loss", 1.05 - 0.5 * shift + 1.6 * std::exp(-step / 18.0) + 0.12 * rng_.normal()}, {"lr", 1e-3}}) + "\n";
+      rows += json_line({{"step", step},
+                         {"loss", 1.05 - 0.5 * shift + 1.6 * std::exp(-step / 18.0) + 0.12 * rng_.normal()},
+                         {"lr", 1e-3}}) +
+              "\n";
     write_file(folder / "metrics.jsonl", rows + "{\"step\":120,\"eval_loss\":1.02}\n{\"done\":true}\n");
-    write_json(folder / "result.json", {{"method", m.label}, {"label", m.label}, {"stage", "final"}, {"seed", seed}, {"lr", chosen(m)}, {"status", "done"},
-                                        {"dev", {{"bleu", 50.0}}}, {"test", {{"bleu", bleu(total)}, {"loss", nll / tokens}}}, {"costs", costs(m, 1)},
-                                        {"forgetting_loss", 3.012 + m.forgetting * (1 + 0.1 * rng_.normal())}, {"hash", "00ff"}});
+    write_json(folder / "result.json", {{"method", m.label},
+                                        {"label", m.label},
+                                        {"stage", "final"},
+                                        {"seed", seed},
+                                        {"lr", chosen(m)},
+                                        {"status", "done"},
+                                        {"dev", {{"bleu", 50.0}}},
+                                        {"test", {{"bleu", bleu(total)}, {"loss", nll / tokens}}},
+                                        {"costs", costs(m, 1)},
+                                        {"forgetting_loss", 3.012 + m.forgetting * (1 + 0.1 * rng_.normal())},
+                                        {"hash", "00ff"}});
   }
 
   std::filesystem::path out_;

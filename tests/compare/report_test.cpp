@@ -19,7 +19,9 @@ size_t count_of(const std::string& text, const std::string& part) {
   for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + part.size())) ++n;
   return n;
 }
-bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 // Every element that opens closes, in the right order: enough of a parser for what the report writes.
 std::string unbalanced(const std::string& html) {
@@ -68,8 +70,10 @@ TempFolder* ReportOfEight::folder_ = nullptr;
 TEST_F(ReportOfEight, PageIsWholeAndStandsAlone) {
   const std::string html = file("report.html");
   EXPECT_EQ(unbalanced(html), "");
-  for (const char* foreign : {"http://", "https://", "src=", "@import", "url(", "<link", "<script"}) EXPECT_FALSE(has(html, foreign)) << foreign;
-  const std::vector<std::string> sections = {"answer", "ranking", "intervals", "pareto", "pairs", "rates", "losses", "costs", "forgetting", "failures", "samples", "protocol"};
+  for (const char* foreign : {"http://", "https://", "src=", "@import", "url(", "<link", "<script"})
+    EXPECT_FALSE(has(html, foreign)) << foreign;
+  const std::vector<std::string> sections = {"answer", "ranking", "intervals",  "pareto",   "pairs",   "rates",
+                                             "losses", "costs",   "forgetting", "failures", "samples", "protocol"};
   size_t before = 0;
   for (const std::string& id : sections) {
     const size_t at = html.find("id=\"" + id + "\"");

@@ -19,7 +19,9 @@ const Json& method(const Json& results, const std::string& name) {
   return results;
 }
 
-std::string all_text(const Json& list) { return list.dump(); }
+std::string all_text(const Json& list) {
+  return list.dump();
+}
 
 // Two methods, few items: quick, and enough for the paths of bad input.
 Fixture small() {
@@ -141,7 +143,8 @@ TEST(Results, BrokenFoldersAreProblemsNotErrors) {
   std::filesystem::remove(writer.final_folder("lora", 1) / "items.jsonl");
   make_folder(folder / "out/runs/lora/empty");
   make_folder(folder / "out/runs/other/trial");
-  write_json(folder / "out/runs/other/trial/result.json", {{"method", "other"}, {"stage", "final"}, {"seed", 0}, {"status", "done"}});
+  write_json(folder / "out/runs/other/trial/result.json",
+             {{"method", "other"}, {"stage", "final"}, {"seed", 0}, {"status", "done"}});
   // One item less than everybody else.
   const auto short_items = writer.final_folder("prompt_tuning", 0) / "items.jsonl";
   std::string text = read_file(short_items);
@@ -154,7 +157,8 @@ TEST(Results, BrokenFoldersAreProblemsNotErrors) {
   EXPECT_TRUE(method(r, "lora")["metrics"]["bleu"]["sd"].is_null());
   EXPECT_EQ(method(r, "prompt_tuning")["metrics"]["loss"]["values"].size(), 1u);
   const std::string problems = all_text(r["problems"]);
-  for (const char* part : {"final-s0", "no item scores", "'other' is not a method", "29 items by loss, the others 30", "prompt_tuning/final-s1"})
+  for (const char* part :
+       {"final-s0", "no item scores", "'other' is not a method", "29 items by loss, the others 30", "prompt_tuning/final-s1"})
     EXPECT_NE(problems.find(part), std::string::npos) << part << "\n" << problems;
   size_t missing = 0, broken = 0;
   for (const Json& run : r["runs"]) missing += run["status"] == "missing", broken += run["status"] == "broken";
@@ -235,8 +239,11 @@ TEST(Results, PlanDecidesWhichFoldersCount) {
   Json comparison = writer.comparison();
   comparison["runs"] = Json::array();
   for (const std::string label : {"lora", "prompt_tuning"})
-    for (size_t s = 0; s < 2; ++s) comparison["runs"].push_back({{"folder", "runs/" + label + "/final-s" + std::to_string(s)}, {"label", label}, {"stage", "final"}});
-  comparison["runs"].push_back({{"folder", "runs/lora/final-s7"}, {"label", "lora"}, {"stage", "final"}, {"seed", 7}, {"lr", 1e-3}});
+    for (size_t s = 0; s < 2; ++s)
+      comparison["runs"].push_back(
+          {{"folder", "runs/" + label + "/final-s" + std::to_string(s)}, {"label", label}, {"stage", "final"}});
+  comparison["runs"].push_back(
+      {{"folder", "runs/lora/final-s7"}, {"label", "lora"}, {"stage", "final"}, {"seed", 7}, {"lr", 1e-3}});
   write_json(folder / "out/comparison.json", comparison);
   const Json r = collect_results(folder / "out");
   EXPECT_EQ(r["runs"].size(), 5u);
@@ -248,7 +255,8 @@ TEST(Results, PlanDecidesWhichFoldersCount) {
 
 TEST(Results, NotAComparison) {
   TempFolder folder;
-  EXPECT_NE(testing::error_of([&] { collect_results(folder / "nowhere"); }, Fault::Input).find("comparison.json"), std::string::npos);
+  EXPECT_NE(testing::error_of([&] { collect_results(folder / "nowhere"); }, Fault::Input).find("comparison.json"),
+            std::string::npos);
   write_json(folder / "comparison.json", {{"title", "x"}});
   EXPECT_NE(testing::error_of([&] { collect_results(folder.path()); }, Fault::Input).find("names no metric"), std::string::npos);
   write_json(folder / "comparison.json", {{"metrics", {"bleu"}}, {"methods", 3}, {"data", "x"}, {"base", {1, 2}}});

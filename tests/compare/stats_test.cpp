@@ -55,8 +55,9 @@ TEST(Distributions, EqualScipy) {
 }
 
 TEST(Distributions, OutsideTheDomainIsNan) {
-  for (const double x : {normal_quantile(0), normal_quantile(NAN), t_cdf(1, 0), t_quantile(1, 3), incomplete_beta(0, 1, 0.5),
-                         incomplete_beta(1, 1, 1.5), lower_gamma(-1, 1), chi2_quantile(0.5, -2), binomial_cdf(1, 2, 1.5), t_two_sided_p(NAN, 3)})
+  for (const double x :
+       {normal_quantile(0), normal_quantile(NAN), t_cdf(1, 0), t_quantile(1, 3), incomplete_beta(0, 1, 0.5),
+        incomplete_beta(1, 1, 1.5), lower_gamma(-1, 1), chi2_quantile(0.5, -2), binomial_cdf(1, 2, 1.5), t_two_sided_p(NAN, 3)})
     EXPECT_TRUE(std::isnan(x));
 }
 
@@ -72,7 +73,8 @@ TEST(Numbers, MeanSdQuantileWilsonMcNemarHolm) {
     EXPECT_NEAR(high, row[4], 1e-12);
   }
   for (const Json& set : golden().at("holm")) {
-    const auto p = set.at("p").get<std::vector<double>>(), adjusted = holm(p), expected = set.at("adjusted").get<std::vector<double>>();
+    const auto p = set.at("p").get<std::vector<double>>(), adjusted = holm(p),
+               expected = set.at("adjusted").get<std::vector<double>>();
     ASSERT_EQ(adjusted.size(), expected.size());
     for (size_t i = 0; i < p.size(); ++i) expect_close(adjusted[i], expected[i], 1e-13);
   }
@@ -80,8 +82,11 @@ TEST(Numbers, MeanSdQuantileWilsonMcNemarHolm) {
 }
 
 void expect_result(const PairResult& result, const Json& expected) {
-  for (const auto& [name, value] : {std::pair{"p", result.p}, {"degrees", result.degrees}, {"difference", result.difference},
-                                    {"standard_error", result.standard_error}, {"detectable", result.detectable}})
+  for (const auto& [name, value] : {std::pair{"p", result.p},
+                                    {"degrees", result.degrees},
+                                    {"difference", result.difference},
+                                    {"standard_error", result.standard_error},
+                                    {"detectable", result.detectable}})
     if (expected.contains(name)) {
       EXPECT_NEAR(value, expected.at(name), 1e-9 * std::abs(expected.at(name).get<double>())) << name;
     }
@@ -112,7 +117,8 @@ TEST(CrossedT, WithOneRunIsThePairedTTest) {
 }
 
 TEST(CrossedT, WithoutVariationCountsItems) {
-  const auto ones = Samples::of_scores(Table(2, std::vector<double>(8, 1.0))), zeros = Samples::of_scores(Table(2, std::vector<double>(8, 0.0)));
+  const auto ones = Samples::of_scores(Table(2, std::vector<double>(8, 1.0))),
+             zeros = Samples::of_scores(Table(2, std::vector<double>(8, 0.0)));
   EXPECT_EQ(crossed_t_test(ones, zeros).p, 2.0 / 256);
   EXPECT_EQ(crossed_t_test(ones, ones).p, 1);
   const auto one = Samples::of_scores({{0.9}}), other = Samples::of_scores({{0.1}});
@@ -183,7 +189,9 @@ TEST(Bootstrap, VarianceIsThatOfThePigeonhole) {
   for (size_t i = 0; i < items; ++i) item_effects.push_back(3 * rng.normal());
   for (size_t s = 0; s < runs; ++s)
     for (size_t i = 0; i < items; ++i) scores[s][i] = run_effects[s] + item_effects[i];
-  const auto population = [](const std::vector<double>& x) { return sd_of(x) * sd_of(x) * (1.0 - 1.0 / static_cast<double>(x.size())); };
+  const auto population = [](const std::vector<double>& x) {
+    return sd_of(x) * sd_of(x) * (1.0 - 1.0 / static_cast<double>(x.size()));
+  };
   const double sd = std::sqrt(population(run_effects) / runs + population(item_effects) / items);
   const auto samples = Samples::of_scores(scores);
   const auto [low, high] = bootstrap_interval(samples, {.replicates = 20000});
@@ -248,8 +256,8 @@ TEST(FalseAlarms, TheDefaultTestHoldsItsLevelAndTheOthersDoNot) {
   for (const size_t runs : {2, 3, 5})
     for (const auto& [run_sd, item_sd] : {std::pair{0.0, 1.0}, {0.3, 1.0}, {0.5, 0.0}}) {
       const auto share = false_alarms(runs, run_sd, item_sd, 1000);
-      std::printf("runs %zu, run sd %.1f, item sd %.1f: crossed t %.3f, hierarchical bootstrap %.3f, permutation of items %.3f\n", runs, run_sd,
-                  item_sd, share.crossed, share.bootstrap, share.items_only);
+      std::printf("runs %zu, run sd %.1f, item sd %.1f: crossed t %.3f, hierarchical bootstrap %.3f, permutation of items %.3f\n",
+                  runs, run_sd, item_sd, share.crossed, share.bootstrap, share.items_only);
       // 0.05 and what too few runs add (docs/statistics.md), plus three standard errors of this simulation.
       EXPECT_LT(share.crossed, runs == 2 ? 0.16 : runs == 3 ? 0.10 : 0.075);
       EXPECT_LT(share.crossed, share.bootstrap + 0.02);
@@ -324,7 +332,8 @@ TEST(Samples, RefusesBadScores) {
   EXPECT_NE(refused({{1, 2}, {1, NAN}}).find("run 1, item 1"), std::string::npos);
   EXPECT_NE(refused({{1, 2}, {1}}).find("run 1 has 1 items but run 0 has 2"), std::string::npos);
   refused({});
-  const auto only_one_counts = Samples::of_corpus(2, {{1, 1, 0, 0}}, [](std::span<const double> sums) { return sums[0] / sums[1]; });
+  const auto only_one_counts =
+      Samples::of_corpus(2, {{1, 1, 0, 0}}, [](std::span<const double> sums) { return sums[0] / sums[1]; });
   testing::error_of([&] { crossed_t_test(only_one_counts, only_one_counts); }, Fault::Input);
   EXPECT_TRUE(std::isnan(bootstrap_interval(only_one_counts).low));
   refused({{}});
@@ -343,7 +352,8 @@ TEST(Speed, TenMethodsFiveRunsThousandItems) {
     for (auto& row : stats)
       for (double& x : row) x = static_cast<double>(1 + rng.below(20));
     scored.push_back(Samples::of_scores(scores));
-    corpora.push_back(Samples::of_corpus(BleuStats::kWidth, stats, [](std::span<const double> sums) { return bleu_of_sums(sums); }));
+    corpora.push_back(
+        Samples::of_corpus(BleuStats::kWidth, stats, [](std::span<const double> sums) { return bleu_of_sums(sums); }));
   }
   const auto seconds = [](const std::vector<Samples>& methods) {
     const auto start = std::chrono::steady_clock::now();

@@ -172,7 +172,9 @@ TEST(SharedData, AllSetsAreRead) {
     const std::vector<std::string> files{(data / name / "dev.jsonl").string()};
     const auto rows = text_rows(read_records(files), {}, labels_beside(files));
     EXPECT_GT(rows.size(), 400u) << name;
-    if (name != std::string("e2e")) EXPECT_GE(rows[0].choices.size(), 2u) << name;
+    if (name != std::string("e2e")) {
+      EXPECT_GE(rows[0].choices.size(), 2u) << name;
+    }
   }
   DataConfig config;
   config.columns = {{"prompt", "question"}, {"completion", "answer"}};

@@ -34,18 +34,19 @@ TEST_F(Stories, LossOnTinyStoriesEqualsThePublishedOne) {
 }
 
 TEST_F(Stories, MetricsAgreeWithOneAnother) {
-  TextRow likely{"0", "Once upon a time, there was a little", " girl", {" girl"}, {" xylophone tax", " girl"}, 1, "row"};
-  TextRow unlikely{"1", "Once upon a time, there was a little", " xylophone tax", {" xylophone tax"}, {" xylophone tax", " girl"}, 0, "row"};
+  // This tokenizer puts a space in front of whatever it encodes, so completions come without one.
+  TextRow likely{"0", "Once upon a time, there was a little", "girl", {"girl"}, {"xylophone tax", "girl"}, 1, "row"};
+  TextRow unlikely{"1", "Once upon a time, there was a little", "xylophone tax", {"xylophone tax"}, {"xylophone tax", "girl"}, 0, "row"};
   GenerateConfig generation;
   generation.max_new_tokens = 4;
   const auto results = evaluate(model_, Sites(model_.layers()), tokenizer_, examples({likely, unlikely}), {"accuracy", "loss", "perplexity", "bleu", "exact_match", "rouge_l"}, generation);
   ASSERT_EQ(results.size(), 6u);
   EXPECT_DOUBLE_EQ(results[0].value, 0.5);
-  EXPECT_EQ(results[0].items[0].prediction, " girl");
+  EXPECT_EQ(results[0].items[0].prediction, "girl");
   EXPECT_NEAR(std::exp(results[1].value), results[2].value, 1e-9);
   EXPECT_LT(results[1].items[0].score, results[1].items[1].score);
   for (auto& r : results) EXPECT_EQ(r.items.size(), 2u) << r.metric;
-  EXPECT_TRUE(results[3].items[0].prediction.starts_with(" girl")) << results[3].items[0].prediction;
+  EXPECT_TRUE(results[3].items[0].prediction.starts_with("girl")) << results[3].items[0].prediction;
 }
 
 TEST(Metrics, UnknownNamesGetASuggestion) {

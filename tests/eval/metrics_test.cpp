@@ -32,7 +32,9 @@ std::vector<int64_t> flat(const BleuStats& s) {
   return out;
 }
 
-void expect_close(double actual, double expected) { EXPECT_NEAR(actual, expected, 1e-12 * std::abs(expected)); }
+void expect_close(double actual, double expected) {
+  EXPECT_NEAR(actual, expected, 1e-12 * std::abs(expected));
+}
 
 void expect_rouge(const RougeScore& actual, const Json& expected) {
   EXPECT_EQ((std::vector<double>{actual.precision, actual.recall, actual.f}), expected.get<std::vector<double>>());
@@ -124,8 +126,12 @@ TEST(Rouge, StemsAsNltk) {
 }
 
 TEST(Text, BytesThatAreNoUtf8PassThrough) {
-  const std::string broken = "A\xff\xc3 \xe2\x82" "B\xce";
-  EXPECT_EQ(lower_case(broken), "a\xff\xc3 \xe2\x82" "b\xce");
+  const std::string broken =
+      "A\xff\xc3 \xe2\x82"
+      "B\xce";
+  EXPECT_EQ(lower_case(broken),
+            "a\xff\xc3 \xe2\x82"
+            "b\xce");
   EXPECT_EQ(split_space(broken).size(), 2u);
   EXPECT_EQ(strip(" \xc2\xa0 x\xff\u3000\n"), "x\xff");
   const Texts references{broken};
@@ -134,11 +140,23 @@ TEST(Text, BytesThatAreNoUtf8PassThrough) {
 }
 
 TEST(ExactMatch, NumbersMatchByValue) {
-  for (const auto& [text, plain] : std::vector<std::pair<std::string, std::string>>{
-           {"1,080", "1080"}, {" $1080.00 ", "1080"}, {"+7", "7"}, {"-0.50", "-0.5"}, {"007", "7"}, {"18.", "18"}, {".5", "0.5"}, {"-0", "0"},
-           {"-$3", "-3"}, {"$-3", "-3"}, {"€2", "2"}, {"12,345,678.90", "12345678.9"}, {"123456789012345678901", "123456789012345678901"}})
+  for (const auto& [text, plain] :
+       std::vector<std::pair<std::string, std::string>>{{"1,080", "1080"},
+                                                        {" $1080.00 ", "1080"},
+                                                        {"+7", "7"},
+                                                        {"-0.50", "-0.5"},
+                                                        {"007", "7"},
+                                                        {"18.", "18"},
+                                                        {".5", "0.5"},
+                                                        {"-0", "0"},
+                                                        {"-$3", "-3"},
+                                                        {"$-3", "-3"},
+                                                        {"€2", "2"},
+                                                        {"12,345,678.90", "12345678.9"},
+                                                        {"123456789012345678901", "123456789012345678901"}})
     EXPECT_EQ(plain_number(text), plain) << text;
-  for (const std::string text : {"", ".", "-", "$", "1,2", "10,80", ",100", "1,0800", "1,080,", "1.2.3", "1e3", "5%", "two", "1 2", "--1", "1.0,5"})
+  for (const std::string text :
+       {"", ".", "-", "$", "1,2", "10,80", ",100", "1,0800", "1,080,", "1.2.3", "1e3", "5%", "two", "1 2", "--1", "1.0,5"})
     EXPECT_EQ(plain_number(text), std::nullopt) << text;
   const Texts references{"1080"};
   EXPECT_TRUE(exact_match("1,080", references));

@@ -34,7 +34,9 @@ void check_samples(const Tokenizer& tokenizer, const fs::path& expected, const f
     const std::string& text = whole ? lines.back() : lines.at(row["line"].get<size_t>());
     const auto ids = tokenizer.encode(text, false);
     EXPECT_EQ(ids, row["ids"].get<std::vector<int64_t>>()) << expected << " line " << row["line"];
-    if (!whole || row.contains("decoded")) EXPECT_EQ(tokenizer.decode(ids), row.value("decoded", text)) << expected << " line " << row["line"];
+    if (!whole || row.contains("decoded")) {
+      EXPECT_EQ(tokenizer.decode(ids), row.value("decoded", text)) << expected << " line " << row["line"];
+    }
   }
   EXPECT_GE(rows, 300u);
 }

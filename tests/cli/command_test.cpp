@@ -1,0 +1,151 @@
+// The command as a person or a script meets it: exit codes, one clear line, nothing overwritten.
+#include <sys/wait.h>
+
+#include <cstdio>
+
+#include "core/files.h"
+#include "core/json.h"
+#include "core/safetensors.h"
+#include "core/torch.h"
+#include "model/loader.h"
+#include "support/conformance.h"
+#include "support/support.h"
+
+namespace graft {
+namespace {
+
+struct Outcome {
+  int code;
+  std::string out, err;
+};
+
+class Command : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    save_model(random_model(testing::tiny_config("llama"), 3), folder_ / "model", {}, at::kFloat);
+    Json vocab = Json::object();
+    for (char c = 'a'; c <= 'z'; ++c) vocab[std::string(1, c)] = 2 + c - 'a';
+    for (const char* other : {"</s>", " ", ":", "\n", "L"}) vocab[other] = vocab.size() + 2;
+    write_json(folder_ / "model/tokenizer.json", {{"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", Json::array()}}}});
+    write_json(folder_ / "model/tokenizer_config.json", {{"eos_token", "</s>"}});
+    std::string rows;
+    for (int i = 0; i < 24; ++i) rows += json_line({{"prompt", std::string(1, static_cast<char>('a' + i % 20)) + "b c"}, {"completion", std::string(3, static_cast<char>('a' + i % 7))}}) + "\n";
+    for (const char* name : {"train", "dev", "test"}) write_file(folder_ / (std::string(name) + ".jsonl"), rows);
+  }
+  std::string path(const std::string& name) { return (folder_ / name).string(); }
+  Outcome run(const std::string& arguments) {
+    const std::string command = fmt::format("cd '{}' && '{}' {} >out.txt 2>err.txt </dev/null", folder_.path().string(), GRAFT_COMMAND, arguments);
+    const int status = std::system(command.c_str());
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(folder_ / "out.txt"), read_file(folder_ / "err.txt")};
+  }
+  // One line on stderr that holds `text`, with this exit code.
+  void refused(const std::string& arguments, int code, const std::string& text) {
+    const Outcome o = run(arguments);
+    EXPECT_EQ(o.code, code) << arguments << "\n" << o.err;
+    EXPECT_NE(o.err.find(text), std::string::npos) << arguments << "\n" << o.err;
+    EXPECT_LE(std::count(o.err.begin(), o.err.end(), '\n'), 12) << o.err;
+  }
+  testing::TempFolder folder_;
+};
+
+TEST_F(Command, TrainsEvaluatesMergesAndInspects) {
+  Outcome o = run("train --model model --data train.jsonl --method lora -o r=2 --steps 6 --lr 0.01 --batch-size 4 --out adapter");
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "adapter/adapter_model.safetensors"));
+  EXPECT_EQ(read_json(folder_ / "adapter/adapter_config.json")["peft_type"], "LORA");
+  const std::string before = read_file(folder_ / "adapter/metrics.jsonl");
+  o = run("train --recipe adapter/recipe.yaml --resume");  // a finished run: nothing changes
+  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_EQ(read_file(folder_ / "adapter/metrics.jsonl"), before);
+  o = run("eval --model model --adapter adapter --data test.jsonl --metric loss --items items.jsonl --json");
+  ASSERT_EQ(o.code, 0) << o.err;
+  const Json scored = parse_json(o.out, "stdout");
+  EXPECT_EQ(scored["n"], 24);
+  EXPECT_LT(scored["ci95"][0], scored["value"]);
+  o = run("merge --model model --adapter adapter --out merged --json");
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_LT(parse_json(o.out, "stdout")["largest_logit_difference"].get<double>(), 1e-4);
+  const Outcome unmerged = run("score --model model --adapter adapter --ids 3,4,5 --json"), folded = run("score --model merged --ids 3,4,5 --json");
+  EXPECT_NEAR(parse_json(unmerged.out, "a")["loss"].get<double>(), parse_json(folded.out, "b")["loss"].get<double>(), 1e-5);
+  o = run("inspect adapter --json");
+  EXPECT_EQ(parse_json(o.out, "stdout")["method"], "lora");
+  o = run("generate --model model --adapter adapter --prompt ab --max-new-tokens 5 --json");
+  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_EQ(parse_json(run("methods --json").out, "stdout").size(), methods().size());
+}
+
+TEST_F(Command, WrongUsageExitsWithTwo) {
+  refused("", 2, "usage");
+  refused("trian", 2, "did you mean 'train'");
+  refused("train --model model --data train.jsonl --out o --stesp 3", 2, "--stesp");
+  refused("train --model model --data train.jsonl --out o --method lroa", 2, "did you mean 'lora'");
+  refused("train --model model --data train.jsonl --out o -o rank=3", 2, "unknown option 'rank'");
+  refused("train --model model --data train.jsonl --out o -o r=17", 2, "r must be in 1..min(in, out) = 8 but is 17");
+  refused("train --model model --data train.jsonl --out o -o target_modules=q_porj", 2, "did you mean 'q_proj'");
+  refused("train --model model --data train.jsonl --out o --steps 3 --epochs 1", 2, "contradict");
+  refused("train --model model --data train.jsonl --out o --schedule wavy", 2, "constant, linear, cosine");
+  refused("train --model model --data train.jsonl --out o --device cuda", 2, "cuda");
+  refused("eval --model model --data test.jsonl --metric blue", 2, "did you mean 'bleu'");
+  write_file(folder_ / "recipe.yaml", "model: model\nlearning_rte: 3\n");
+  refused("train --recipe recipe.yaml --out o", 2, "did you mean 'learning_rate'");
+  write_file(folder_ / "plan.yaml", "model: model\ndata: {train: train.jsonl, dev: dev.jsonl, test: test.jsonl}\nmethods: [lora]\nseedz: 3\n");
+  refused("compare plan.yaml --out c", 2, "did you mean 'seeds'");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "o"));
+}
+
+TEST_F(Command, UnusableInputExitsWithThreeAndOverwritesNothing) {
+  refused("train --model nowhere --data train.jsonl --out o", 3, "nowhere");
+  refused("train --model model --data nowhere.jsonl --out o", 3, "nowhere.jsonl");
+  write_file(folder_ / "bad.jsonl", "{\"text\": \n");
+  refused("train --model model --data bad.jsonl --out o", 3, "bad.jsonl line 1");
+  write_file(folder_ / "blocked", "precious");
+  refused("train --model model --data train.jsonl --steps 1 --out blocked", 3, "blocked");
+  EXPECT_EQ(read_file(folder_ / "blocked"), "precious");
+  const std::string weights = read_file(folder_ / "model/model.safetensors");
+  write_file(folder_ / "model/model.safetensors", weights.substr(0, weights.size() - 100));
+  refused("score --model model --ids 1,2", 3, "model.safetensors");
+  write_file(folder_ / "model/model.safetensors", weights);
+  ASSERT_EQ(run("train --model model --data train.jsonl --method prompt_tuning -o num_virtual_tokens=2 --steps 1 --out prompt").code, 0);
+  refused("merge --model model --adapter prompt --out m", 2, "cannot be folded");
+  Json config = read_json(folder_ / "prompt/adapter_config.json");
+  config["new_trick"] = 3;
+  write_json(folder_ / "prompt/adapter_config.json", config);
+  refused("score --model model --adapter prompt --ids 1,2", 2, "'new_trick'");
+  config.erase("new_trick");
+  config["peft_type"] = "MAGIC";
+  write_json(folder_ / "prompt/adapter_config.json", config);
+  refused("score --model model --adapter prompt --ids 1,2", 2, "'MAGIC'");
+}
+
+TEST_F(Command, ADivergingRunExitsWithFour) {
+  refused("train --model model --data train.jsonl --method full --steps 50 --optimizer sgd --lr 1e30 --clip 0 --out o", 4, "step");
+}
+
+TEST_F(Command, ComparesFromPlanToReportAndResumesForFree) {
+  write_file(folder_ / "plan.yaml", "model: model\ndata: {train: train.jsonl, dev: dev.jsonl, test: test.jsonl}\nmetrics: [loss, exact_match]\n"
+                                    "methods: [full, ia3, {lora: {r: 2}}, {lora: {r: 2, lr: [1.0e30], label: wild}}]\nbudget: {steps: 4}\n"
+                                    "tuning: {trials: 2, rungs: [0.5, 1.0]}\nseeds: 2\ntrain: {batch_size: 4, clip: 0, optimizer: sgd}\ngeneration: {max_new_tokens: 4}\n");
+  ASSERT_EQ(run("validate plan.yaml").code, 0);
+  Outcome o = run("compare plan.yaml --out c -q");
+  ASSERT_EQ(o.code, 0) << o.err;
+  const Json results = read_json(folder_ / "c/results.json");
+  EXPECT_EQ(results["methods"].size(), 4u);
+  int diverged = 0, finals = 0;
+  for (auto& r : results["runs"]) {
+    diverged += r["status"] == "diverged";
+    finals += r["stage"] == "final" && r["status"] == "done";
+  }
+  EXPECT_GE(diverged, 1);
+  EXPECT_EQ(finals, 6);
+  for (const char* file : {"report.html", "report.md", "results.csv", "plan.resolved.yaml"}) EXPECT_TRUE(std::filesystem::exists(folder_ / "c" / file)) << file;
+  EXPECT_EQ(read_file(folder_ / "c/report.html").find("http://"), std::string::npos);
+  std::map<std::string, std::filesystem::file_time_type> times;
+  for (auto& entry : std::filesystem::recursive_directory_iterator(folder_ / "c/runs"))
+    if (entry.path().filename() == "result.json") times[entry.path().string()] = entry.last_write_time();
+  EXPECT_GE(times.size(), 12u);
+  ASSERT_EQ(run("compare plan.yaml --out c -q").code, 0);
+  for (auto& [file, time] : times) EXPECT_EQ(std::filesystem::last_write_time(file), time) << file;
+}
+
+}  // namespace
+}  // namespace graft
