@@ -35,7 +35,7 @@ Json score_ids(const Adapted& adapted, const std::vector<int64_t>& ids, Tensor* 
 void print_table(const Json& scored, const Tokenizer* tokenizer) {
   for (size_t i = 0; i < scored["ids"].size(); ++i) {
     const int64_t id = scored["ids"][i].get<int64_t>();
-    const std::string token = tokenizer ? tokenizer->id_to_token(id) : "";
+    const std::string token = tokenizer && id < tokenizer->vocab_size() ? tokenizer->id_to_token(id) : "";
     fmt::print("{:>7}  {:>10}  {}\n", id, scored["logprobs"][i].is_null() ? "" : fmt::format("{:.4f}", scored["logprobs"][i].get<double>()), token);
   }
   if (!scored["loss"].is_null()) fmt::print("loss {:.4f} per token\n", scored["loss"].get<double>());

@@ -22,7 +22,9 @@ void add_tokenize(CLI::App& app) {
       usage_error("tokenize", "exactly one of --text, --file, --decode must be given");
     const Tokenizer tokenizer = Tokenizer::load(*model);
     if (decode_option->count()) {
-      const std::string decoded = tokenizer.decode(parse_ids(*ids));
+      const auto given = parse_ids(*ids);
+      for (const int64_t id : given) tokenizer.id_to_token(id);  // an unknown id is an error here
+      const std::string decoded = tokenizer.decode(given);
       if (*json) print_json({{"text", decoded}});
       else fmt::print("{}\n", decoded);
       return;

@@ -74,10 +74,6 @@ PlannedMethod read_method(const Json& json, std::set<std::string>& labels) {
     usage_error("plan", fmt::format("methods: the label '{}' must be letters, digits, _ - + . =", method.label), "it names a folder");
   if (!labels.insert(method.label).second)
     usage_error("plan", fmt::format("methods: two entries are called '{}'", method.label), "give one a label: - lora: {r: 16, label: lora_r16}");
-  if (method.options.contains("lr")) {
-    const Reader reader(method.options, "methods." + method.label, {"lr"});
-    (void)reader;
-  }
   return method;
 }
 

@@ -65,8 +65,12 @@ void emit(YAML::Emitter& out, const Json& value) {
     YAML::Node probe(text);
     if (scalar(probe) == value) out << text;
     else out << YAML::DoubleQuoted << text;
+  } else if (value.is_null()) {
+    out << YAML::Null;
+  } else if (value.is_boolean()) {
+    out << value.get<bool>();
   } else {
-    out << value.dump();  // numbers with all their digits, true, false, null
+    out << value.dump();  // numbers with all their digits
   }
 }
 

@@ -229,8 +229,8 @@ std::string Tokenizer::decode(std::span<const int64_t> ids, bool skip_special_to
     const auto added = state_->added.find(id);
     if (added != state_->added.end()) {
       if (!(skip_special_tokens && added->second.special)) tokens.push_back(added->second.content);
-    } else {
-      tokens.push_back(id_to_token(id));
+    } else if (const std::string* token = state_->vocabulary->token(id)) {
+      tokens.push_back(*token);
     }
   }
   std::string text;

@@ -19,12 +19,12 @@ class Tokenizer {
   // Invalid UTF-8 is read as U+FFFD. Special tokens in the text are recognised. `add_special_tokens` puts those of the
   // post-processor around the text. Safe to call from several threads.
   std::vector<int64_t> encode(std::string_view text, bool add_special_tokens = true) const;
-  // An id outside the vocabulary throws Fault::Input.
+  // Ids outside the vocabulary stand for nothing, as in the reference: models often have more rows than the tokenizer tokens.
   std::string decode(std::span<const int64_t> ids, bool skip_special_tokens = false) const;
 
   int64_t vocab_size() const;  // largest id + 1
   std::optional<int64_t> token_to_id(const std::string& token) const;
-  std::string id_to_token(int64_t id) const;
+  std::string id_to_token(int64_t id) const;  // an id outside the vocabulary throws Fault::Input
   // From tokenizer_config.json, special_tokens_map.json, generation_config.json or config.json, in that order.
   std::optional<int64_t> bos_id() const;
   std::optional<int64_t> eos_id() const;

@@ -80,7 +80,7 @@ TEST_F(Command, WrongUsageExitsWithTwo) {
   refused("train --model model --data train.jsonl --out o --stesp 3", 2, "--stesp");
   refused("train --model model --data train.jsonl --out o --method lroa", 2, "did you mean 'lora'");
   refused("train --model model --data train.jsonl --out o -o rank=3", 2, "unknown option 'rank'");
-  refused("train --model model --data train.jsonl --out o -o r=17", 2, "r must be in 1..min(in, out) = 8 but is 17");
+  refused("train --model model --data train.jsonl --out o -o r=17", 2, "r must be in 1..min(in, out) = 16 but is 17");
   refused("train --model model --data train.jsonl --out o -o target_modules=q_porj", 2, "did you mean 'q_proj'");
   refused("train --model model --data train.jsonl --out o --steps 3 --epochs 1", 2, "contradict");
   refused("train --model model --data train.jsonl --out o --schedule wavy", 2, "constant, linear, cosine");
@@ -123,7 +123,7 @@ TEST_F(Command, ADivergingRunExitsWithFour) {
 
 TEST_F(Command, ComparesFromPlanToReportAndResumesForFree) {
   write_file(folder_ / "plan.yaml", "model: model\ndata: {train: train.jsonl, dev: dev.jsonl, test: test.jsonl}\nmetrics: [loss, exact_match]\n"
-                                    "methods: [full, ia3, {lora: {r: 2}}, {lora: {r: 2, lr: [1.0e30], label: wild}}]\nbudget: {steps: 4}\n"
+                                    "methods: [full, ia3, {lora: {r: 2}}, {full: {lr: [1.0e30], label: wild}}]\nbudget: {steps: 4}\n"
                                     "tuning: {trials: 2, rungs: [0.5, 1.0]}\nseeds: 2\ntrain: {batch_size: 4, clip: 0, optimizer: sgd}\ngeneration: {max_new_tokens: 4}\n");
   ASSERT_EQ(run("validate plan.yaml").code, 0);
   Outcome o = run("compare plan.yaml --out c -q");

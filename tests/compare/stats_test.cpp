@@ -1,7 +1,7 @@
 #include "compare/stats.h"
 
-#include <chrono>
 #include <cmath>
+#include <ctime>
 
 #include "compare/distributions.h"
 #include "core/json.h"
@@ -356,17 +356,17 @@ TEST(Speed, TenMethodsFiveRunsThousandItems) {
         Samples::of_corpus(BleuStats::kWidth, stats, [](std::span<const double> sums) { return bleu_of_sums(sums); }));
   }
   const auto seconds = [](const std::vector<Samples>& methods) {
-    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t start = std::clock();  // processor time: other work on the machine does not count
     for (size_t a = 0; a < methods.size(); ++a) {
       bootstrap_interval(methods[a]);
       for (size_t b = a + 1; b < methods.size(); ++b) compare_pair(methods[a], methods[b]);
     }
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
   };
   const double means = seconds(scored), bleu = seconds(corpora);
   std::printf("10 intervals and 45 pairs: means %.2f s, corpus BLEU %.2f s\n", means, bleu);
-  EXPECT_LT(means, 20);  // generous: machines under load
-  EXPECT_LT(bleu, 60);
+  EXPECT_LT(means, 4);  // generous: slow machines, unoptimised builds
+  EXPECT_LT(bleu, 20);
 }
 
 }  // namespace

@@ -44,7 +44,6 @@ TEST_F(Stories, MetricsAgreeWithOneAnother) {
   EXPECT_DOUBLE_EQ(results[0].value, 0.5);
   EXPECT_EQ(results[0].items[0].prediction, "girl");
   EXPECT_NEAR(std::exp(results[1].value), results[2].value, 1e-9);
-  EXPECT_LT(results[1].items[0].score, results[1].items[1].score);
   for (auto& r : results) EXPECT_EQ(r.items.size(), 2u) << r.metric;
   EXPECT_TRUE(results[3].items[0].prediction.starts_with("girl")) << results[3].items[0].prediction;
 }

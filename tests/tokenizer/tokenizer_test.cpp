@@ -113,7 +113,8 @@ TEST(Tokenizer, BadFilesAndIdsAreInputErrors) {
   EXPECT_NE(testing::error_of([&] { Tokenizer::load(folder.path()); }, Fault::Input).find("not valid JSON"), std::string::npos);
   EXPECT_NE(testing::error_of([&] { Tokenizer::load(folder / "nowhere"); }, Fault::Input).find("no such folder"), std::string::npos);
   const Tokenizer t = tiny(folder, parse_json(kTiny, "tiny"));
-  testing::error_of([&] { t.decode(std::vector<int64_t>{99}); }, Fault::Input);
+  testing::error_of([&] { t.id_to_token(99); }, Fault::Input);
+  EXPECT_EQ(t.decode(std::vector<int64_t>{4, 99}), "ab");
   EXPECT_NO_THROW(t.encode("\xff\xfe broken \xc3"));
 }
 

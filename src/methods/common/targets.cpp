@@ -20,6 +20,14 @@ void check_selection(const Json& json, const char* name, const std::string& tag)
     usage_error(tag, fmt::format("{} must be null, text or a list of names but is {}", name, json_line(json)));
 }
 
+// "q_proj" alone is a name, not an expression: as one it could match no path.
+Json as_list_if_plain(const Json& selection) {
+  if (!selection.is_string() || selection == "all-linear") return selection;
+  for (const char c : selection.get<std::string>())
+    if (!std::isalnum(static_cast<unsigned char>(c)) && c != '_' && c != '.') return selection;
+  return Json::array({selection});
+}
+
 bool ends_with_entry(const std::string& path, const std::string& entry) { return path == entry || path.ends_with("." + entry); }
 
 bool layer_selected(const Json& layers, int64_t layer, const std::string& tag) {
@@ -52,7 +60,8 @@ bool matches_module(const Json& selection, const std::string& path) {
 std::vector<Target> resolve_targets(Model& model, const TargetOptions& options, const std::vector<std::string>& defaults, const std::string& tag) {
   check_selection(options.target_modules, "target_modules", tag);
   check_selection(options.exclude_modules, "exclude_modules", tag);
-  Json selection = options.target_modules.is_null() ? Json(defaults) : options.target_modules;
+  const Json selection = options.target_modules.is_null() ? Json(defaults) : as_list_if_plain(options.target_modules);
+  const Json excluded = as_list_if_plain(options.exclude_modules);
   const bool all = selection == "all-linear" || selection == Json{"all-linear"};
   std::vector<Target> targets;
   std::vector<std::string> paths;
@@ -61,7 +70,7 @@ std::vector<Target> resolve_targets(Model& model, const TargetOptions& options, 
     paths.push_back(linear.path);
     endings.insert(linear.path.substr(linear.path.rfind('.') + 1));
     if (all ? site == Site::Head : !matches_module(selection, linear.path)) return;
-    if (!options.exclude_modules.is_null() && matches_module(options.exclude_modules, linear.path)) return;
+    if (!excluded.is_null() && matches_module(excluded, linear.path)) return;
     if (!layer_selected(options.layers_to_transform, layer, tag)) return;
     if (site == Site::Head)
       usage_error(tag, fmt::format("target_modules names the output head '{}', which this method cannot adapt", linear.path),
@@ -86,7 +95,7 @@ std::vector<Target> resolve_targets(Model& model, const TargetOptions& options, 
 
 Json saved_selection(const std::vector<Target>& targets, const Json& requested, const std::vector<std::string>& defaults) {
   if (requested.is_null()) return Json(defaults);
-  if (requested != "all-linear" && requested != Json{"all-linear"}) return requested;
+  if (requested != "all-linear" && requested != Json{"all-linear"}) return as_list_if_plain(requested);
   std::set<std::string> names;
   for (auto& t : targets) {
     const std::string& path = t.linear->path;
