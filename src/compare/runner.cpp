@@ -39,6 +39,12 @@ std::string now_text() {
   return text;
 }
 
+// As a person in this folder would write it.
+std::string shown_path(const fs::path& path) {
+  const fs::path near = path.lexically_proximate(fs::current_path());
+  return near.string().starts_with("..") ? path.string() : near.string();
+}
+
 class Comparison {
  public:
   Comparison(SharedInputs inputs, fs::path out, CompareOptions options) : in_(std::move(inputs)), out_(std::move(out)), options_(options) {
@@ -265,8 +271,8 @@ class Comparison {
     Json json{{"title", plan.title},
               {"started", started_},
               {"seconds", std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count()},
-              {"model", {{"path", plan.model.string()}, {"family", in_.base.config.model_type}, {"parameters", parameter_count(in_.base)}, {"vocab_size", in_.base.config.vocab_size}}},
-              {"data", {{"train", plan.train.string()}, {"dev", plan.dev.string()}, {"test", plan.test.string()}, {"train_rows", in_.train.size()}, {"dev_rows", in_.dev.size()}, {"test_rows", in_.test.size()}}},
+              {"model", {{"path", shown_path(plan.model)}, {"family", in_.base.config.model_type}, {"parameters", parameter_count(in_.base)}, {"vocab_size", in_.base.config.vocab_size}}},
+              {"data", {{"train", shown_path(plan.train)}, {"dev", shown_path(plan.dev)}, {"test", shown_path(plan.test)}, {"train_rows", in_.train.size()}, {"dev_rows", in_.dev.size()}, {"test_rows", in_.test.size()}}},
               {"metrics", plan.metrics},
               {"metric_info", info},
               {"base", base_["scores"]},
@@ -278,7 +284,7 @@ class Comparison {
                            {"memory_gb", std::round(static_cast<double>(total_memory()) / 1e8) / 10}, {"graft_version", kVersion}, {"torch_version", kTorchVersion}}},
               {"methods", methods},
               {"command", "graft compare plan.resolved.yaml --out DIR"}};
-    if (!in_.forgetting.empty()) json["forgetting"] = {{"text", plan.forgetting.string()}, {"base_loss", base_["forgetting_loss"]}};
+    if (!in_.forgetting.empty()) json["forgetting"] = {{"text", shown_path(plan.forgetting)}, {"base_loss", base_["forgetting_loss"]}};
     if (options_.shards == 1) json["runs"] = runs_;
     if (finished) json["finished"] = now_text();
     write_json(out_ / "comparison.json", json);

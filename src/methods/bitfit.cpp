@@ -75,7 +75,7 @@ const MethodRow kBitFit{.name = "bitfit",
                         .format = Format::Peft,
                         .mergeable = true,
                         .identity = true,
-                        .learning_rate = 1e-3,
+                        .learning_rate = 5e-3,
                         .make = []() -> std::unique_ptr<Method> { return std::make_unique<BitFit>(); }};
 
 }  // namespace graft

@@ -155,7 +155,7 @@ const MethodRow kHoulsby{.name = "houlsby",
                          .format = Format::AdapterHub,
                          .mergeable = false,
                          .identity = false,
-                         .learning_rate = 2e-4,
+                         .learning_rate = 1e-3,
                          .make = []() -> std::unique_ptr<Method> { return std::make_unique<Bottleneck>(BottleneckConfig()); }};
 const MethodRow kPfeiffer{.name = "pfeiffer",
                           .peft_type = nullptr,
@@ -165,7 +165,7 @@ const MethodRow kPfeiffer{.name = "pfeiffer",
                           .format = Format::AdapterHub,
                           .mergeable = false,
                           .identity = false,
-                          .learning_rate = 2e-4,
+                          .learning_rate = 1e-3,
                           .make = []() -> std::unique_ptr<Method> { return std::make_unique<Bottleneck>(pfeiffer()); }};
 const MethodRow kParallel{.name = "parallel",
                           .peft_type = nullptr,
@@ -175,7 +175,7 @@ const MethodRow kParallel{.name = "parallel",
                           .format = Format::AdapterHub,
                           .mergeable = false,
                           .identity = true,
-                          .learning_rate = 2e-4,
+                          .learning_rate = 1e-3,
                           .make = []() -> std::unique_ptr<Method> { return std::make_unique<Bottleneck>(parallel()); }};
 
 }  // namespace graft

@@ -88,7 +88,7 @@ const MethodRow kIa3{.name = "ia3",
                      .format = Format::Peft,
                      .mergeable = true,
                      .identity = true,
-                     .learning_rate = 3e-3,
+                     .learning_rate = 1e-2,
                      .make = []() -> std::unique_ptr<Method> { return std::make_unique<Ia3>(); }};
 
 }  // namespace graft

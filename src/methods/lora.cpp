@@ -169,7 +169,7 @@ const MethodRow kLora{.name = "lora",
                       .format = Format::Peft,
                       .mergeable = true,
                       .identity = true,
-                      .learning_rate = 2e-4,
+                      .learning_rate = 5e-4,
                       .make = []() -> std::unique_ptr<Method> { return std::make_unique<Lora>(); }};
 const MethodRow kRsLora{.name = "rslora",
                         .peft_type = "LORA",
@@ -179,7 +179,7 @@ const MethodRow kRsLora{.name = "rslora",
                         .format = Format::Peft,
                         .mergeable = true,
                         .identity = true,
-                        .learning_rate = 2e-4,
+                        .learning_rate = 5e-4,
                         .make = []() -> std::unique_ptr<Method> { return std::make_unique<Lora>(true, false); }};
 const MethodRow kDora{.name = "dora",
                       .peft_type = "LORA",
@@ -189,7 +189,7 @@ const MethodRow kDora{.name = "dora",
                       .format = Format::Peft,
                       .mergeable = true,
                       .identity = true,
-                      .learning_rate = 2e-4,
+                      .learning_rate = 5e-4,
                       .make = []() -> std::unique_ptr<Method> { return std::make_unique<Lora>(false, true); }};
 
 }  // namespace graft

@@ -84,7 +84,7 @@ const MethodRow kPTuning{.name = "p_tuning",
                          .format = Format::Peft,
                          .mergeable = false,
                          .identity = false,
-                         .learning_rate = 1e-3,
+                         .learning_rate = 3e-3,
                          .make = []() -> std::unique_ptr<Method> { return std::make_unique<PTuning>(); }};
 
 }  // namespace graft

@@ -120,7 +120,7 @@ const MethodRow kPrefixTuning{.name = "prefix_tuning",
                               .format = Format::Peft,
                               .mergeable = false,
                               .identity = false,
-                              .learning_rate = 5e-3,
+                              .learning_rate = 1e-2,
                               .make = []() -> std::unique_ptr<Method> { return std::make_unique<PrefixTuning>(); }};
 
 }  // namespace graft

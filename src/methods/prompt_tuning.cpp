@@ -73,7 +73,7 @@ const MethodRow kPromptTuning{.name = "prompt_tuning",
                               .format = Format::Peft,
                               .mergeable = false,
                               .identity = false,
-                              .learning_rate = 1e-2,
+                              .learning_rate = 3e-2,
                               .make = []() -> std::unique_ptr<Method> { return std::make_unique<PromptTuning>(); }};
 
 }  // namespace graft

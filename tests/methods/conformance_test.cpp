@@ -59,7 +59,7 @@ TEST_P(Conformance, FusedEqualsComposed) { EXPECT_NO_PROBLEMS(check_fused(model_
 TEST_P(Conformance, Checkpointing) { EXPECT_NO_PROBLEMS(check_checkpointing(model_, method())); }
 
 INSTANTIATE_TEST_SUITE_P(All, Conformance, ::testing::ValuesIn(all_pairs()),
-                         [](const auto& info) { return info.param.family + "_" + info.param.method.label; });
+                         [](const auto& tested) { return tested.param.family + "_" + tested.param.method.label; });
 
 TEST(ConformanceCoverage, EveryRowIsTested) {
   EXPECT_GE(families().size(), 2u);

@@ -131,7 +131,7 @@ TEST_P(Resume, StoppingAndResumingEqualsTrainingThroughBitForBit) {
   for (size_t i = 0; i < 6; ++i) EXPECT_EQ(a[i]["loss"], b[i]["loss"]) << "step " << i + 1;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Resume, ::testing::ValuesIn(testing::method_cases()), [](const auto& info) { return info.param.label; });
+INSTANTIATE_TEST_SUITE_P(All, Resume, ::testing::ValuesIn(testing::method_cases()), [](const auto& tested) { return tested.param.label; });
 
 TEST(Training, AnInfiniteLossStopsWithTheLastCheckpointInPlace) {
   const TempFolder folder;
