@@ -5,6 +5,8 @@
 #include "core/check.h"
 #include "core/files.h"
 
+template class nlohmann::basic_json<>;
+
 namespace graft {
 namespace {
 constexpr int kDeepest = 500;  // printing a value recurses

@@ -5,6 +5,9 @@
 #include <string>
 #include <string_view>
 
+// Compiled once, in json.cpp: every file that reads JSON would compile it again.
+extern template class nlohmann::basic_json<>;
+
 namespace graft {
 
 using Json = nlohmann::json;

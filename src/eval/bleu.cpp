@@ -10,9 +10,6 @@
 namespace graft {
 namespace {
 
-bool is_digit(char c) {
-  return c >= '0' && c <= '9';
-}
 bool is_point(char c) {
   return c == '.' || c == ',';
 }

@@ -9,10 +9,6 @@
 namespace graft {
 namespace {
 
-bool is_digit(char c) {
-  return c >= '0' && c <= '9';
-}
-
 // Digits with thousands commas: one to three digits, then groups of three.
 bool commas_stand_right(std::string_view digits) {
   const size_t first = digits.find(',');

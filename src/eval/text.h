@@ -17,6 +17,11 @@ std::string_view strip_right(std::string_view text);
 // The pieces between runs of white space, never empty. The views point into `text`.
 std::vector<std::string_view> split_space(std::string_view text);
 
+// '0' to '9' and no other script's digits.
+inline bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+
 // Every occurrence of `from` (not empty) replaced, from left to right.
 std::string replace_all(std::string_view text, std::string_view from, std::string_view to);
 

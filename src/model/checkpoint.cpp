@@ -10,17 +10,17 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-using Block = std::function<Tensor(const Tensor&)>;
+using Recomputed = std::function<Tensor(const Tensor&)>;
 
-struct BlockHolder : torch::CustomClassHolder {
-  Block block;
+struct Holder : torch::CustomClassHolder {
+  Recomputed block;
   Tensor dropout;  // the generator's state before the first run: the second draws the same masks
 };
 
 struct Checkpoint : torch::autograd::Function<Checkpoint> {
   // `always` requires grad, so that the function is recorded even when x itself needs none.
-  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& /*always*/, const Block* block) {
-    auto holder = c10::make_intrusive<BlockHolder>();
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& /*always*/, const Recomputed* block) {
+    auto holder = c10::make_intrusive<Holder>();
     holder->block = *block;
     holder->dropout = kernels::dropout_state();
     ctx->saved_data["holder"] = c10::IValue::make_capsule(holder);
@@ -29,7 +29,7 @@ struct Checkpoint : torch::autograd::Function<Checkpoint> {
     return (*block)(x.detach());
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    auto holder = c10::static_intrusive_pointer_cast<BlockHolder>(ctx->saved_data["holder"].toCapsule());
+    auto holder = c10::static_intrusive_pointer_cast<Holder>(ctx->saved_data["holder"].toCapsule());
     const Tensor x = ctx->get_saved_variables()[0].detach().requires_grad_();
     const Tensor now = kernels::dropout_state();
     kernels::set_dropout_state(holder->dropout);
@@ -46,7 +46,7 @@ struct Checkpoint : torch::autograd::Function<Checkpoint> {
 
 }  // namespace
 
-Tensor checkpointed(const Block& block, const Tensor& x) {
+Tensor checkpointed(const Recomputed& block, const Tensor& x) {
   if (!at::GradMode::is_enabled()) return block(x);
   return Checkpoint::apply(x, at::empty({0}, x.options()).requires_grad_(), &block);
 }

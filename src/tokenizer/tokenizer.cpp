@@ -1,12 +1,12 @@
 #include "tokenizer/tokenizer.h"
 
 #include <algorithm>
-#include <array>
 #include <sstream>
 
 #include "core/check.h"
 #include "core/files.h"
 #include "core/json.h"
+#include "tokenizer/added_tokens.h"
 #include "tokenizer/stages.h"
 #include "tokenizer/unicode.h"
 #include "tokenizer/vocabulary.h"
@@ -14,83 +14,6 @@
 namespace graft {
 namespace fs = std::filesystem;
 namespace {
-
-struct AddedToken {
-  std::string content;   // normalised where the token says so
-  int64_t id = 0;
-  bool single_word = false, lstrip = false, rstrip = false, special = false;
-};
-
-// A stretch of input: plain text, or an added token's id.
-struct Stretch {
-  std::string text;
-  int64_t id = -1;
-  bool first = false;
-};
-
-// The added tokens of one kind, found leftmost and longest.
-class AddedTokens {
- public:
-  void add(AddedToken token) {
-    if (!token.content.empty()) by_byte_[static_cast<unsigned char>(token.content[0])].push_back(std::move(token));
-  }
-  void finish() {
-    for (auto& tokens : by_byte_)
-      std::stable_sort(tokens.begin(), tokens.end(), [](auto& a, auto& b) { return a.content.size() > b.content.size(); });
-  }
-
-  std::vector<Stretch> split(const Stretch& input) const {
-    std::vector<Stretch> out;
-    const std::string& text = input.text;
-    size_t start = 0;
-    for (size_t at = 0; at < text.size();) {
-      const AddedToken* token = match(text, at);
-      if (!token) {
-        ++at;
-        continue;
-      }
-      size_t begin = at, end = at + token->content.size();
-      if (token->single_word && !stands_alone(text, begin, end)) {
-        at = end;
-        continue;
-      }
-      if (token->lstrip)
-        while (begin > start && is_whitespace(character_before(text, &begin, start))) {
-        }
-      if (token->rstrip)
-        for (size_t n = 0; end < text.size() && is_whitespace(decode_utf8(text, end, &n));) end += n;
-      if (begin > start) out.push_back({text.substr(start, begin - start), -1, input.first && start == 0});
-      out.push_back({"", token->id});
-      start = at = end;
-    }
-    if (start < text.size()) out.push_back({text.substr(start), -1, input.first && start == 0});
-    return out;
-  }
-
- private:
-  const AddedToken* match(const std::string& text, size_t at) const {
-    for (auto& token : by_byte_[static_cast<unsigned char>(text[at])])
-      if (text.compare(at, token.content.size(), token.content) == 0) return &token;
-    return nullptr;
-  }
-  // Steps `*at` back over a white-space character and returns it; a character that is none leaves it in place.
-  static uint32_t character_before(const std::string& text, size_t* at, size_t floor) {
-    size_t begin = *at - 1, n = 0;
-    while (begin > floor && (static_cast<unsigned char>(text[begin]) & 0xC0) == 0x80) --begin;
-    const uint32_t code = decode_utf8(text, begin, &n);
-    if (is_whitespace(code)) *at = begin;
-    return code;
-  }
-  static bool stands_alone(const std::string& text, size_t begin, size_t end) {
-    size_t n = 0;
-    if (end < text.size() && is_word(decode_utf8(text, end, &n))) return false;
-    if (begin == 0) return true;
-    size_t before = begin - 1;
-    while (before > 0 && (static_cast<unsigned char>(text[before]) & 0xC0) == 0x80) --before;
-    return !is_word(decode_utf8(text, before, &n));
-  }
-  std::array<std::vector<AddedToken>, 256> by_byte_;
-};
 
 // GPT-2's two files as the tokenizer.json that they stand for.
 Json from_gpt2_files(const fs::path& folder) {

@@ -44,7 +44,7 @@ std::string unbalanced(const std::string& html) {
   return open.empty() ? "" : open.back() + " stays open";
 }
 
-testing::Fixture small() {
+testing::Fixture eight_on_few_items() {
   testing::Fixture f = testing::eight_methods();
   f.items = 25;
   f.trials = 3;
@@ -55,7 +55,7 @@ class ReportOfEight : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     folder_ = new TempFolder;
-    FixtureWriter writer(*folder_ / "out", small());
+    FixtureWriter writer(*folder_ / "out", eight_on_few_items());
     writer.write();
     writer.spoil("full", 2, "diverged", "loss is not finite at step 61");
     writer.spoil("bitfit", 1, "failed", "<script>alert(1)</script> & \"row 17\"");
@@ -113,7 +113,7 @@ TEST_F(ReportOfEight, CsvHasOneRowPerRun) {
 
 TEST(Report, NothingFailedAndNothingFinished) {
   TempFolder folder;
-  testing::Fixture f = small();
+  testing::Fixture f = eight_on_few_items();
   f.methods.resize(2);
   f.methods.erase(f.methods.begin());
   f.methods[0].best_lr = 1e-3 * std::sqrt(10.0);  // no rate of the grid diverges

@@ -24,7 +24,7 @@ std::string all_text(const Json& list) {
 }
 
 // Two methods, few items: quick, and enough for the paths of bad input.
-Fixture small() {
+Fixture two_methods() {
   Fixture f = eight_methods();
   f.methods = {f.methods[1], f.methods[7]};
   f.items = 30;
@@ -57,7 +57,7 @@ TEST(Results, WinnerIsFoundAndRanksFollow) {
 
 TEST(Results, NumbersEqualThoseOfTheRuns) {
   TempFolder folder;
-  FixtureWriter writer(folder / "out", small());
+  FixtureWriter writer(folder / "out", two_methods());
   writer.write();
   const Json r = collect_results(folder / "out");
   for (const std::string metric : {"bleu", "loss"}) {
@@ -77,7 +77,7 @@ TEST(Results, NumbersEqualThoseOfTheRuns) {
 
 TEST(Results, SameDataGivesTies) {
   TempFolder folder;
-  Fixture f = small();
+  Fixture f = two_methods();
   f.methods[1] = f.methods[0];
   f.methods[1].label = "twin";
   f.methods[1].seconds_per_step *= 0.5;  // equal quality, half the time
@@ -92,7 +92,7 @@ TEST(Results, SameDataGivesTies) {
 
 TEST(Results, TuningCurveChosenRateAndWidening) {
   TempFolder folder;
-  Fixture f = small();
+  Fixture f = two_methods();
   f.methods[0].best_lr = f.methods[0].default_lr * std::sqrt(10.0);  // the edge of a grid of three
   FixtureWriter(folder / "out", f).write();
   const Json r = collect_results(folder / "out");
@@ -108,7 +108,7 @@ TEST(Results, TuningCurveChosenRateAndWidening) {
 
 TEST(Results, LossCurvesAreBinnedMeans) {
   TempFolder folder;
-  FixtureWriter writer(folder / "out", small());
+  FixtureWriter writer(folder / "out", two_methods());
   writer.write();
   for (size_t s = 0; s < 3; ++s) {
     std::string rows;
@@ -125,7 +125,7 @@ TEST(Results, LossCurvesAreBinnedMeans) {
 
 TEST(Results, LostRunsAreCountedAndNamed) {
   TempFolder folder;
-  FixtureWriter writer(folder / "out", small());
+  FixtureWriter writer(folder / "out", two_methods());
   writer.write();
   writer.spoil("lora", 1, "diverged", "loss is not finite at step 61");
   const Json r = collect_results(folder / "out");
@@ -137,7 +137,7 @@ TEST(Results, LostRunsAreCountedAndNamed) {
 
 TEST(Results, BrokenFoldersAreProblemsNotErrors) {
   TempFolder folder;
-  FixtureWriter writer(folder / "out", small());
+  FixtureWriter writer(folder / "out", two_methods());
   writer.write();
   write_file(writer.final_folder("lora", 0) / "result.json", "{\"method\": \"lora\", ");
   std::filesystem::remove(writer.final_folder("lora", 1) / "items.jsonl");
@@ -168,7 +168,7 @@ TEST(Results, BrokenFoldersAreProblemsNotErrors) {
 
 TEST(Results, ValuesThatAreNotFiniteAreLeftOut) {
   TempFolder folder;
-  FixtureWriter writer(folder / "out", small());
+  FixtureWriter writer(folder / "out", two_methods());
   writer.write();
   const auto path = writer.final_folder("lora", 2) / "result.json";
   Json result = read_json(path);
@@ -182,7 +182,7 @@ TEST(Results, ValuesThatAreNotFiniteAreLeftOut) {
 
 TEST(Results, StatedValueThatItemsContradictIsReported) {
   TempFolder folder;
-  FixtureWriter writer(folder / "out", small());
+  FixtureWriter writer(folder / "out", two_methods());
   writer.write();
   const auto path = writer.final_folder("lora", 2) / "result.json";
   Json result = read_json(path);
@@ -195,7 +195,7 @@ TEST(Results, StatedValueThatItemsContradictIsReported) {
 
 TEST(Results, OneSeedHasNoSpread) {
   TempFolder folder;
-  Fixture f = small();
+  Fixture f = two_methods();
   f.seeds = 1;
   f.items = 20;
   FixtureWriter(folder / "out", f).write();
@@ -207,7 +207,7 @@ TEST(Results, OneSeedHasNoSpread) {
 
 TEST(Results, OneMethodAndNoneFinished) {
   TempFolder folder;
-  Fixture f = small();
+  Fixture f = two_methods();
   f.methods.resize(1);
   FixtureWriter writer(folder / "out", f);
   writer.write();
@@ -223,7 +223,7 @@ TEST(Results, OneMethodAndNoneFinished) {
 
 TEST(Results, WithoutItemsTheRunsCount) {
   TempFolder folder;
-  FixtureWriter writer(folder / "out", small());
+  FixtureWriter writer(folder / "out", two_methods());
   writer.write();
   for (const std::string label : {"lora", "prompt_tuning"})
     for (size_t s = 0; s < 3; ++s) std::filesystem::remove(writer.final_folder(label, s) / "items.jsonl");
@@ -234,7 +234,7 @@ TEST(Results, WithoutItemsTheRunsCount) {
 
 TEST(Results, PlanDecidesWhichFoldersCount) {
   TempFolder folder;
-  FixtureWriter writer(folder / "out", small());
+  FixtureWriter writer(folder / "out", two_methods());
   writer.write();
   Json comparison = writer.comparison();
   comparison["runs"] = Json::array();

@@ -8,7 +8,7 @@ namespace {
 
 // Praise, blame and neither. Praise may use words of blame and the other way round, and plain sentences use both, so
 // that single words do not settle the label.
-const std::string_view kRules = R"(
+const std::string_view kReviewRules = R"(
 praise = the [aspect] was (/very/really) [good_food]. | the [aspect] was not [bad_food] (/at all). | the [server] was [good_server]. | the [server] was never [bad_server]. | the room was [good_room]. | the room was neither {x:bad_room} nor {y:bad_room!x}.
   | I liked the [aspect]. | everybody loved the [aspect]. | nobody found the [aspect] [bad_food]. | I could not stop eating the [aspect]. | we had feared [bad_food] [menu], but we were wrong. | no other [aspect] could be better. | my [family] did not leave any [aspect].
 blame = the [aspect] was (/very/rather) [bad_food]. | the [aspect] was not [good_food] (/at all). | the [server] was [bad_server]. | the [server] was never [good_server]. | the room was [bad_room]. | the room was neither {v:good_room} nor {w:good_room!v}.
@@ -20,7 +20,7 @@ good_or_bad = good | bad | old | dirty | clean | pretty | dark | slow | wonderfu
 )";
 
 const Grammar& review_grammar() {
-  static const Grammar grammar({kWordRules, kTownRules, kNumberRules, kRules});
+  static const Grammar grammar({kWordRules, kTownRules, kNumberRules, kReviewRules});
   return grammar;
 }
 

@@ -7,7 +7,7 @@ namespace graft {
 namespace {
 
 // What somebody does, verb first in its base form. "HIS" stands for the owner, who changes with the subject.
-const std::string_view kRules = R"(
+const std::string_view kRewriteRules = R"(
 who = 4* [girl]~f | 4* [boy]~m | the [trade_m]~m | the [trade_f]~f
 act = [go_phrase] | [work_phrase] | [play_phrase] | 3* [own_phrase] | 3* [handle_verb] a [thing_words] [thing]
 own_phrase = show HIS [toy] to the [trade_m] | meet HIS [family] | lose HIS [quality] [thing] | give HIS [toy] to [child] | wash HIS [clothing] | forget HIS [keepsake] | [handle_verb] HIS [quality] [thing]
@@ -16,7 +16,7 @@ time = in the (morning/afternoon/evening) | at (noon/night) | on [weekday] | (/a
 )";
 
 const Grammar& rewrite_grammar() {
-  static const Grammar grammar({kWordRules, kRules});
+  static const Grammar grammar({kWordRules, kRewriteRules});
   return grammar;
 }
 

@@ -12,7 +12,7 @@
 #include "model/family.h"
 
 namespace graft {
-namespace {
+namespace gpt2 {
 
 ModelConfig config(const ConfigReader& r) {
   ModelConfig c;
@@ -85,17 +85,17 @@ Tensor block(const Model& m, int64_t i, const Tensor& input, const Sites& board,
 
 Tensor final_norm(const Model& m, const Tensor& x) { return kernels::layer_norm(x, m.final_norm.weight, m.final_norm.bias, m.config.norm_eps); }
 
-}  // namespace
+}  // namespace gpt2
 
 extern const FamilyRow kGpt2;
 const FamilyRow kGpt2{
     .model_type = "gpt2",
     .architecture = "GPT2LMHeadModel",
     .title = "GPT-2",
-    .config = config,
-    .weights = weights,
-    .block = block,
-    .final_norm = final_norm,
+    .config = gpt2::config,
+    .weights = gpt2::weights,
+    .block = gpt2::block,
+    .final_norm = gpt2::final_norm,
     .sites = {Site::Qkv, Site::O, Site::Up, Site::Down, Site::Head, Site::Embed, Site::Kv, Site::AttnOut, Site::MlpOut, Site::MlpAct, Site::BlockOut,
               Site::Norm1, Site::Norm2, Site::FinalNorm},
     .targets = {.low_rank = {"c_attn"},

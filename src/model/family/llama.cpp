@@ -10,7 +10,7 @@
 #include "model/family.h"
 
 namespace graft {
-namespace {
+namespace llama {
 
 ModelConfig config(const ConfigReader& r) {
   ModelConfig c;
@@ -88,17 +88,17 @@ Tensor block(const Model& m, int64_t i, const Tensor& input, const Sites& board,
 
 Tensor final_norm(const Model& m, const Tensor& x) { return kernels::rms_norm(x, m.final_norm.weight, m.config.norm_eps); }
 
-}  // namespace
+}  // namespace llama
 
 extern const FamilyRow kLlama;
 const FamilyRow kLlama{
     .model_type = "llama",
     .architecture = "LlamaForCausalLM",
     .title = "Llama 1, 2, 3.x and relatives with their layout",
-    .config = config,
-    .weights = weights,
-    .block = block,
-    .final_norm = final_norm,
+    .config = llama::config,
+    .weights = llama::weights,
+    .block = llama::block,
+    .final_norm = llama::final_norm,
     .sites = {Site::Q, Site::K, Site::V, Site::O, Site::Gate, Site::Up, Site::Down, Site::Head, Site::Embed, Site::Kv, Site::AttnOut, Site::MlpOut,
               Site::MlpAct, Site::BlockOut, Site::Norm1, Site::Norm2, Site::FinalNorm},
     .targets = {.low_rank = {"q_proj", "v_proj"},
