@@ -46,12 +46,14 @@ int run(int argc, char** argv) {
   } catch (const CLI::CallForVersion&) {
     return fmt::print("graft 0.1.0\n"), 0;
   } catch (const CLI::ParseError& e) {
+    if (argc == 1) {
+      fmt::print("{}", app.help());
+      usage_error("usage", "no command was given", "graft help COMMAND says more about one");
+    }
     std::vector<std::string> known;
     for (CLI::App* sub : app.get_subcommands([](CLI::App*) { return true; })) known.push_back(sub->get_name());
-    std::string hint = "graft help COMMAND shows what is allowed";
-    if (argc > 1 && argv[1][0] != '-' && !find_command(app, argv[1])) hint = suggest(argv[1], known);
-    fmt::print(stderr, "graft: [usage] {}. Hint: {}\n", e.what(), hint);
-    return static_cast<int>(Fault::Usage);
+    if (argv[1][0] != '-' && !find_command(app, argv[1])) usage_error("usage", fmt::format("there is no command '{}'", argv[1]), suggest(argv[1], known));
+    usage_error("usage", e.what(), "graft help COMMAND shows what is allowed");
   }
   return 0;
 }

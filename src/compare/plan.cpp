@@ -109,8 +109,7 @@ std::vector<double> automatic_grid(double default_rate, int64_t width, int64_t t
   std::vector<double> grid;
   for (int64_t i = 0; i < trials; ++i) {
     const double rate = centre * std::pow(3.0, static_cast<double>(i) - static_cast<double>(trials - 1) / 2);
-    const double digits = std::pow(10.0, std::floor(std::log10(rate)) - 1);  // two digits are enough
-    grid.push_back(std::round(rate / digits) * digits);
+    grid.push_back(std::stod(fmt::format("{:.1e}", rate)));  // two digits are enough
   }
   return grid;
 }

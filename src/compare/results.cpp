@@ -225,15 +225,15 @@ int digits_for(const std::vector<Scored>& scored, const std::vector<Json>& entri
   return std::clamp(1 - static_cast<int>(std::floor(std::log10(median_of(spreads)))), 0, 4);
 }
 
-struct MetricResult {
+struct ResolvedMetric {
   Json info;
   std::vector<Json> entries;  // per method: mean, sd, ci95, rank, values
   Json pairs = Json::array();
 };
 
-MetricResult analyse(const Metric& metric, const std::vector<std::string>& labels, const std::vector<Scored>& scored,
+ResolvedMetric analyse(const Metric& metric, const std::vector<std::string>& labels, const std::vector<Scored>& scored,
                      size_t items) {
-  MetricResult out;
+  ResolvedMetric out;
   std::vector<double> means(labels.size(), NAN);
   for (size_t m = 0; m < labels.size(); ++m) {
     Json entry = {{"mean", nullptr}, {"sd", nullptr}, {"ci95", nullptr}, {"rank", 0}, {"values", Json::array()}};
@@ -417,7 +417,7 @@ Json collect_results(const std::filesystem::path& out) {
   for (const Metric& metric : metrics) {
     size_t items = 0;
     const std::vector<Scored> scored = score(metric, labels, read.runs, read.problems, items);
-    MetricResult result = analyse(metric, labels, scored, items);
+    ResolvedMetric result = analyse(metric, labels, scored, items);
     infos.push_back(std::move(result.info));
     for (size_t m = 0; m < labels.size(); ++m) methods[m]["metrics"][metric.name] = std::move(result.entries[m]);
     for (Json& pair : result.pairs) pairs.push_back(std::move(pair));

@@ -1,31 +1,20 @@
 #include "compare/run.h"
 
-#include <chrono>
 #include <cmath>
 
 #include "adapter/folder.h"
-#include "compare/stats.h"
 #include "core/check.h"
 #include "core/files.h"
 #include "core/log.h"
 #include "core/rng.h"
 #include "core/signals.h"
-#include "core/system.h"
 #include "core/torch.h"
 #include "eval/evaluate.h"
-#include "model/decoder.h"
 #include "train/trainer.h"
 
 namespace graft {
 namespace fs = std::filesystem;
 namespace {
-
-Adapted adapted_for(const SharedInputs& in, const PlannedMethod& planned, int64_t seed) {
-  const MethodRow& row = find_method(planned.name);
-  auto method = row.make();
-  from_json(method->config(), planned.options, planned.name);
-  return attach(in.base, row, std::move(method), static_cast<uint64_t>(seed), [&](const std::string& text) { return in.tokenizer.encode(text); });
-}
 
 Json scores_of(const std::vector<MetricResult>& results) {
   Json json = Json::object();
@@ -39,29 +28,14 @@ std::vector<std::string> dev_metrics(const Plan& plan) {
   return metrics;
 }
 
-double seconds_of(const std::function<void()>& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-// Matrix products per token of one training step: 2 for the forward, 2 for the gradient of the activations, and 2 more for
-// every trained weight; the head and the attention's products are counted, norms and activations are not.
-double flops_per_token(const SharedInputs& in, const Adapted& adapted) {
-  double linear = 0;
-  Model base = in.base;
-  visit_linears(base, [&](Site site, int64_t, Linear& l) {
-    if (site != Site::Head) linear += static_cast<double>(l.weight.numel());
-  });
-  linear += static_cast<double>(in.base.config.vocab_size * in.base.config.width);
-  double trained = 0;
-  for (auto& p : adapted.method->params())
-    if (p.value.dim() == 2) trained += static_cast<double>(p.value.numel());
-  const bool base_trained = adapted.row->format == Format::ModelFolder;
-  return 4 * linear + (base_trained ? 2 : 6) * trained;
-}
-
 }  // namespace
+
+Adapted adapted_for(const SharedInputs& in, const PlannedMethod& planned, int64_t seed) {
+  const MethodRow& row = find_method(planned.name);
+  auto method = row.make();
+  from_json(method->config(), planned.options, planned.name);
+  return attach(in.base, row, std::move(method), static_cast<uint64_t>(seed), [&](const std::string& text) { return in.tokenizer.encode(text); });
+}
 
 int64_t budget_steps(const SharedInputs& in, int64_t seed) {
   const DataOrder order(in.train, in.plan.data, static_cast<uint64_t>(seed));
@@ -153,40 +127,6 @@ Json carry_out(const SharedInputs& in, const RunSpec& spec, const Json& costs) {
   }
   write_json(spec.folder / "result.json", result);
   return result;
-}
-
-Json measure_costs(const SharedInputs& in, const PlannedMethod& planned, const fs::path& file) {
-  constexpr int kWarm = 2, kTimed = 7;
-  Adapted adapted = adapted_for(in, planned, 1);
-  OptimConfig optim = in.plan.optim;
-  optim.learning_rate = 0;  // the cost of a step does not depend on it
-  Trainer trainer(adapted, optim, kWarm + kTimed, 1);
-  const DataOrder order(in.train, in.plan.data, 1);
-  const int64_t before = resident_memory();
-  const bool own_peak = reset_peak_memory();
-  std::vector<double> seconds, speed;
-  for (int i = 0; i < kWarm + kTimed; ++i) {
-    const StepRecord step = trainer.step(order.batches(i));
-    if (i < kWarm) continue;
-    seconds.push_back(step.seconds);
-    speed.push_back(step.tokens_per_second);
-  }
-  const int64_t peak = peak_memory();
-  // Inference: the same rows through the base and through the adapted model, taken in turns.
-  std::vector<const Example*> rows;
-  for (size_t i = 0; i < std::min<size_t>(16, in.test.size()); ++i) rows.push_back(&in.test[i]);
-  const Batch batch = pack(rows);
-  const Adapted plain = bare(in.base);
-  std::vector<double> ratio;
-  for (int i = 0; i < 6; ++i) {
-    const double base = seconds_of([&] { token_losses(plain.model, plain.sites, batch); });
-    const double with = seconds_of([&] { token_losses(adapted.model, adapted.sites, batch); });
-    if (i > 0) ratio.push_back(with / base);
-  }
-  const Json costs{{"seconds_per_step", median_of(seconds)}, {"tokens_per_second", median_of(speed)}, {"peak_memory", own_peak ? peak : std::max(peak, before)},
-                   {"flops_per_token", flops_per_token(in, adapted)}, {"inference_slowdown", median_of(ratio)}};
-  write_json(file, costs);
-  return costs;
 }
 
 }  // namespace graft

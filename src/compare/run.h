@@ -26,8 +26,8 @@ Json recorded_result(const SharedInputs& in, const RunSpec& spec);
 // with its reason; only Stopped is thrown. `costs` goes into the record of final runs.
 Json carry_out(const SharedInputs& in, const RunSpec& spec, const Json& costs);
 
-// Costs of a method, measured apart from all else: seconds per step, peak memory of a training step, inference slow-down.
-Json measure_costs(const SharedInputs& in, const PlannedMethod& method, const std::filesystem::path& file);
+// A fresh model with the method attached, as every run of it begins.
+Adapted adapted_for(const SharedInputs& in, const PlannedMethod& planned, int64_t seed);
 
 int64_t budget_steps(const SharedInputs& in, int64_t seed);
 

@@ -10,6 +10,7 @@
 #include <mutex>
 #include <thread>
 
+#include "compare/costs.h"
 #include "compare/report.h"
 #include "compare/run.h"
 #include "core/check.h"
@@ -23,8 +24,6 @@
 #include "core/yaml.h"
 #include "eval/evaluate.h"
 #include "model/family.h"
-
-#include <unistd.h>
 
 namespace graft {
 namespace fs = std::filesystem;
@@ -60,11 +59,12 @@ class Comparison {
 
   void dry_run() {
     at::set_num_threads(static_cast<int>(threads_));
-    const TempCosts folder;
     double total = 0;
     fmt::print("{:<18} {:>5} {:>7} {:>6} {:>12} {:>12} {:>10}  {}\n", "method", "runs", "steps", "seeds", "s per step", "peak memory", "time", "learning rates");
     for (auto& m : methods_) {
-      const Json costs = measure_costs(in_, m, folder.file);
+      CostSamples samples;
+      sample_costs(in_, m, samples);
+      const Json costs = costs_of(samples);
       double steps = 0;
       int64_t alive = static_cast<int64_t>(m.grid.size());
       double reached = 0;
@@ -79,7 +79,8 @@ class Comparison {
       fmt::print("{:<18} {:>5} {:>7} {:>6} {:>12.4f} {:>12} {:>10}  {}\n", m.label, m.grid.size() + seeds_.size(), search_steps_, seeds_.size(),
                  costs["seconds_per_step"].get<double>(), human_bytes(costs["peak_memory"].get<double>()), human_duration(seconds), json_line(m.grid));
     }
-    fmt::print("training takes about {} on this machine; scoring comes on top\n", human_duration(total));
+    fmt::print("one run after the other, training takes about {} on this machine{}; scoring comes on top\n", human_duration(total),
+               workers_ > 1 ? fmt::format(" ({} runs go side by side, which saves some of it)", workers_) : "");
   }
 
   void run() {
@@ -101,14 +102,6 @@ class Comparison {
   }
 
  private:
-  struct TempCosts {
-    fs::path file = fs::temp_directory_path() / fmt::format("graft-costs-{}.json", ::getpid());
-    ~TempCosts() {
-      std::error_code ignored;
-      fs::remove(file, ignored);
-    }
-  };
-
   RunSpec search_spec(const PlannedMethod& m, double lr, double rung) const {
     RunSpec spec{m, "search", kSearchSeed, lr, rung, search_steps_, {}};
     return with_folder(spec, fmt::format("search-lr{:.3g}", lr));
@@ -135,17 +128,31 @@ class Comparison {
     write_json(file, base_);
   }
 
-  // One method after the other with the whole machine, before anything runs side by side.
+  // One method after the other with the whole machine, before anything runs side by side; there and back.
   void measure_all_costs() {
-    Progress progress("costs", static_cast<int64_t>(methods_.size()));
-    int64_t done = 0;
+    std::vector<std::pair<const PlannedMethod*, fs::path>> missing;
     for (auto& m : methods_) {
       const std::string id = run_hash(in_, {m, "costs", 0, 0, 1, 0, {}}).substr(0, 8);
       const fs::path file = out_ / "costs" / fmt::format("{}-{}.json", m.label, id);
-      make_folder(file.parent_path());
-      costs_[m.label] = fs::exists(file) ? read_json(file) : measure_costs(in_, m, file);
-      progress.update(++done, m.label);
+      if (fs::exists(file)) costs_[m.label] = read_json(file);
+      else missing.emplace_back(&m, file);
+    }
+    if (missing.empty()) return;
+    make_folder(out_ / "costs");
+    std::vector<size_t> turns;
+    for (size_t i = 0; i < missing.size(); ++i) turns.push_back(i);
+    for (size_t i = missing.size(); i-- > 0;) turns.push_back(i);
+    std::vector<CostSamples> samples(missing.size());
+    Progress progress("costs", static_cast<int64_t>(turns.size()));
+    for (size_t turn = 0; turn < turns.size(); ++turn) {
+      const size_t i = turns[turn];
+      sample_costs(in_, *missing[i].first, samples[i]);
+      progress.update(static_cast<int64_t>(turn) + 1, missing[i].first->label);
       if (pending_signal()) throw Stopped(pending_signal());
+    }
+    for (size_t i = 0; i < missing.size(); ++i) {
+      costs_[missing[i].first->label] = costs_of(samples[i]);
+      write_json(missing[i].second, costs_[missing[i].first->label]);
     }
     progress.finish();
   }

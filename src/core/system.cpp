@@ -27,6 +27,7 @@ int64_t resident_memory() { return proc_bytes("/proc/self/status", "VmRSS"); }
 int64_t total_memory() { return proc_bytes("/proc/meminfo", "MemTotal"); }
 
 bool reset_peak_memory() {
+  ::malloc_trim(0);  // or what earlier work freed would count as if it were in use
   std::ofstream out("/proc/self/clear_refs");
   out << "5" << std::flush;
   return static_cast<bool>(out);
