@@ -70,9 +70,7 @@ void add_families(CLI::App& app) {
     Json rows = Json::array();
     for (auto& row : families()) {
       if (!name->empty() && row.model_type != *name) continue;
-      Json sites = Json::array();
-      for (const Site site : row.sites) sites.push_back(site_name(site));
-      rows.push_back({{"model_type", row.model_type}, {"architecture", row.architecture}, {"title", row.title}, {"sites", sites},
+      rows.push_back({{"model_type", row.model_type}, {"architecture", row.architecture}, {"title", row.title},
                       {"default_targets", {{"low_rank", row.targets.low_rank}, {"scaling", row.targets.scaling}, {"feed_forward", row.targets.feed_forward}, {"norms", row.targets.norms}}}});
     }
     if (*json) return print_json(rows);

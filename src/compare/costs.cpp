@@ -26,7 +26,7 @@ double flops_per_token(const SharedInputs& in, const Adapted& adapted) {
   visit_linears(base, [&](Site site, int64_t, Linear& l) {
     if (site != Site::Head) linear += static_cast<double>(l.weight.numel());
   });
-  linear += static_cast<double>(in.base.config.vocab_size * in.base.config.width);
+  linear += static_cast<double>(in.base.config.vocab_size * in.base.config.embedding_width);
   double trained = 0;
   for (auto& p : adapted.method->params())
     if (p.value.dim() == 2) trained += static_cast<double>(p.value.numel());

@@ -72,6 +72,15 @@ std::vector<std::vector<int64_t>> generate(const Model& model, const Sites& site
     const int64_t limit = model.positions.weight.defined() ? model.config.max_positions - extra : longest + config.max_new_tokens;
     KvCache cache = make_cache(model, sites, static_cast<int64_t>(alive.size()), longest + config.max_new_tokens);
     for (int64_t step = 0; step < config.max_new_tokens && !alive.empty(); ++step) {
+      if (must_refill(model, cache)) {
+        batch = Batch{{}, {0}, {}};
+        for (auto& s : alive) {
+          for (auto* ids : {&prompts[s.prompt], &std::as_const(results[s.prompt])}) batch.ids.insert(batch.ids.end(), ids->begin(), ids->end());
+          batch.starts.push_back(batch.tokens());
+        }
+        cache.lengths.assign(alive.size(), 0);
+        cache.positions.assign(alive.size(), 0);
+      }
       const Tensor scores = next_logits(model, sites, batch, cache).to(at::kCPU, at::kFloat).contiguous();
       const int64_t vocab = scores.size(1);
       const Tensor best = config.temperature > 0 ? Tensor() : scores.argmax(1);

@@ -25,11 +25,6 @@ struct SwigluFunction : torch::autograd::Function<SwigluFunction> {
   }
 };
 
-const std::vector<std::string>& names() {
-  static const std::vector<std::string> all{"silu", "swish", "relu", "gelu", "gelu_new", "gelu_pytorch_tanh", "tanh", "sigmoid", "leaky_relu"};
-  return all;
-}
-
 }  // namespace
 
 Tensor swiglu_composed(const Tensor& gate, const Tensor& up) { return gate * at::sigmoid(gate) * up; }
@@ -37,19 +32,61 @@ Tensor swiglu(const Tensor& gate, const Tensor& up) {
   return composed_only() ? swiglu_composed(gate, up) : SwigluFunction::apply(gate, up);
 }
 
+namespace {
+
+struct Activation {
+  const char* name;
+  Tensor (*apply)(const Tensor& x);
+};
+
+Tensor tanh_gelu(const Tensor& x) { return at::gelu(x, "tanh"); }
+Tensor erf_gelu(const Tensor& x) { return at::gelu(x, "none"); }
+
+const std::vector<Activation>& activations() {
+  static const std::vector<Activation> all{
+      {"silu", [](const Tensor& x) { return at::silu(x); }},
+      {"swish", [](const Tensor& x) { return at::silu(x); }},
+      {"relu", [](const Tensor& x) { return at::relu(x); }},
+      {"gelu", erf_gelu},
+      {"gelu_python", erf_gelu},
+      {"gelu_new", tanh_gelu},
+      {"gelu_fast", tanh_gelu},
+      {"gelu_accurate", tanh_gelu},
+      {"gelu_pytorch_tanh", tanh_gelu},
+      {"gelu_python_tanh", tanh_gelu},
+      {"gelu_10", [](const Tensor& x) { return at::gelu(x, "none").clamp(-10, 10); }},
+      {"quick_gelu", [](const Tensor& x) { return x * at::sigmoid(x * 1.702); }},
+      {"relu2", [](const Tensor& x) { return at::relu(x).square(); }},
+      {"relu6", [](const Tensor& x) { return x.clamp(0, 6); }},
+      {"mish", [](const Tensor& x) { return at::mish(x); }},
+      {"hardswish", [](const Tensor& x) { return at::hardswish(x); }},
+      {"linear", [](const Tensor& x) { return x; }},
+      {"tanh", [](const Tensor& x) { return at::tanh(x); }},
+      {"sigmoid", [](const Tensor& x) { return at::sigmoid(x); }},
+      {"leaky_relu", [](const Tensor& x) { return at::leaky_relu(x); }},
+  };
+  return all;
+}
+
+}  // namespace
+
+const std::vector<std::string>& activation_names() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all;
+    for (auto& row : activations()) all.push_back(row.name);
+    return all;
+  }();
+  return names;
+}
+
 void check_activation(const std::string& name, const std::string& tag) {
-  if (std::find(names().begin(), names().end(), name) == names().end())
-    usage_error(tag, fmt::format("the activation '{}' is not supported", name), suggest(name, names()));
+  if (std::find(activation_names().begin(), activation_names().end(), name) == activation_names().end())
+    usage_error(tag, fmt::format("the activation '{}' is not supported", name), suggest(name, activation_names()));
 }
 
 Tensor activate(const Tensor& x, const std::string& name) {
-  if (name == "silu" || name == "swish") return at::silu(x);
-  if (name == "relu") return at::relu(x);
-  if (name == "gelu") return at::gelu(x, "none");
-  if (name == "gelu_new" || name == "gelu_pytorch_tanh") return at::gelu(x, "tanh");
-  if (name == "tanh") return at::tanh(x);
-  if (name == "sigmoid") return at::sigmoid(x);
-  if (name == "leaky_relu") return at::leaky_relu(x);
+  for (auto& row : activations())
+    if (name == row.name) return row.apply(x);
   check_activation(name, "activation");
   return {};
 }

@@ -1,6 +1,7 @@
 // Activation functions by their names in model configs, and the gated unit of Llama-like MLPs.
 #pragma once
 #include <string>
+#include <vector>
 
 #include "core/tensor.h"
 
@@ -10,8 +11,9 @@ namespace graft::kernels {
 Tensor swiglu(const Tensor& gate, const Tensor& up);
 Tensor swiglu_composed(const Tensor& gate, const Tensor& up);
 
-// "silu"/"swish", "relu", "gelu", "gelu_new"/"gelu_pytorch_tanh", "tanh", "sigmoid", "leaky_relu". Another name throws Fault::Usage.
+// By the names of transformers' table (those without parameters of their own). Another name throws Fault::Usage.
 Tensor activate(const Tensor& x, const std::string& name);
+const std::vector<std::string>& activation_names();
 void check_activation(const std::string& name, const std::string& tag);
 
 }  // namespace graft::kernels

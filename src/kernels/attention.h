@@ -11,16 +11,30 @@ struct PrefixRows {
   Tensor k, v;  // [prefix, kv_heads, head_dim], used as they are
 };
 
+// How q·k becomes a weight, beside the causal mask.
+struct AttentionShape {
+  AttentionShape(double factor = 1) : scale(factor) {}
+  double scale;        // multiplies q·k
+  double softcap = 0;  // above 0: scores become softcap · tanh(score / softcap) (arXiv 2408.00118)
+  int64_t window = 0;  // above 0: a query sees the last `window` keys up to itself; prefix rows leave the window like tokens
+  // [heads, keys or more], undefined: none. Added to the (capped) scores by the key's index in its document, prefix rows
+  // first: ALiBi (arXiv 2108.12409). Gets no gradient.
+  Tensor key_bias;
+};
+
 // q [tokens, heads, head_dim]; k, v [tokens, kv_heads, head_dim] with kv_heads dividing heads (arXiv 2305.13245);
-// starts: first token of each document, the last entry is tokens. scale multiplies q·k. → [tokens, heads, head_dim]
-Tensor packed_attention(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, double scale,
+// starts: first token of each document, the last entry is tokens. → [tokens, heads, head_dim]
+// Plain scores take libtorch's flash kernel; softcap, bias and a window that cuts something are computed for a block of
+// queries at a time, against the keys in reach. [tokens, tokens] never exists.
+Tensor packed_attention(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, const AttentionShape& shape,
                         const PrefixRows& prefix = {});
-Tensor packed_attention_composed(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, double scale,
+Tensor packed_attention_composed(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, const AttentionShape& shape,
                                  const PrefixRows& prefix = {});
 
 // One new token for each sequence against its cached rows, without gradients.
 // q [sequences, heads, head_dim]; keys, values [sequences, capacity, kv_heads, head_dim]; lengths: rows in use. → like q
-Tensor decode_attention(const Tensor& q, const Tensor& keys, const Tensor& values, const std::vector<int64_t>& lengths, double scale);
-Tensor decode_attention_composed(const Tensor& q, const Tensor& keys, const Tensor& values, const std::vector<int64_t>& lengths, double scale);
+Tensor decode_attention(const Tensor& q, const Tensor& keys, const Tensor& values, const std::vector<int64_t>& lengths, const AttentionShape& shape);
+Tensor decode_attention_composed(const Tensor& q, const Tensor& keys, const Tensor& values, const std::vector<int64_t>& lengths,
+                                 const AttentionShape& shape);
 
 }  // namespace graft::kernels

@@ -4,12 +4,19 @@
 
 namespace graft::kernels {
 
-// h [supervised, width], weight [vocab, width], bias [vocab] or undefined, targets [supervised] int64.
-// → the sum over tokens of −log softmax(h Wᵀ + b)[target], a scalar. The gradients are computed in the forward pass.
-Tensor linear_cross_entropy(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets);
-Tensor linear_cross_entropy_composed(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets);
+// What a model does to its logits z = h Wᵀ + b: scale · z, then softcap · tanh(z / softcap) where softcap is above 0.
+struct LogitShape {
+  double scale = 1, softcap = 0;
+  bool plain() const { return scale == 1 && !(softcap > 0); }
+};
+Tensor shaped_logits(const Tensor& logits, const LogitShape& shape);
 
-// Per-token −log softmax(h Wᵀ + b)[target], [supervised] float64, without gradients and in chunks.
-Tensor token_losses(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets);
+// h [supervised, width], weight [vocab, width], bias [vocab] or undefined, targets [supervised] int64.
+// → the sum over tokens of −log softmax(shape(h Wᵀ + b))[target], a scalar. The gradients are computed in the forward pass.
+Tensor linear_cross_entropy(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets, const LogitShape& shape = {});
+Tensor linear_cross_entropy_composed(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets, const LogitShape& shape = {});
+
+// Per-token −log softmax(shape(h Wᵀ + b))[target], [supervised] float64, without gradients and in chunks.
+Tensor token_losses(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets, const LogitShape& shape = {});
 
 }  // namespace graft::kernels

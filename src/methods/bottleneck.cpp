@@ -73,8 +73,7 @@ class Bottleneck : public Method {
     };
     for (int64_t layer = 0; layer < model.layers(); ++layer) {
       if (std::find(config_.leave_out.begin(), config_.leave_out.end(), Json(layer)) != config_.leave_out.end()) continue;
-      const std::string& norm = model.blocks[layer].norm1.path;
-      const std::string block = norm.substr(0, norm.rfind('.') + 1);
+      const std::string block = model.blocks[layer].path + ".";
       for (const Site site : {Site::AttnOut, Site::MlpOut}) {
         if (site == Site::AttnOut ? !config_.mh_adapter : !config_.output_adapter) continue;
         const std::string name = block + (site == Site::AttnOut ? "attention_adapters" : "output_adapters") + ".adapters.default.adapter_";

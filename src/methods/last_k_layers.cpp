@@ -24,15 +24,13 @@ class LastKLayers : public Method {
     if (config_.k > model.layers())
       usage_error("last_k_layers", fmt::format("k must be in 1..{} (the model's layers) but is {}", model.layers(), config_.k));
     std::vector<std::string> prefixes;
-    for (int64_t i = model.layers() - config_.k; i < model.layers(); ++i) {
-      const std::string& norm = model.blocks[i].norm1.path;  // "model.layers.3.input_layernorm"
-      prefixes.push_back(norm.substr(0, norm.rfind('.') + 1));
-    }
-    if (config_.train_norm) prefixes.push_back(model.final_norm.path + ".");
-    if (config_.train_head) prefixes.push_back((model.config.tied_head ? model.tokens.path : model.head.path) + ".");
+    for (int64_t i = model.layers() - config_.k; i < model.layers(); ++i) prefixes.push_back(model.blocks[i].path + ".");
+    if (config_.train_norm && !model.final_norm.path.empty()) prefixes.push_back(model.final_norm.path + ".");
+    const Tensor* const head[] = {model.config.tied_head ? &model.tokens.weight : &model.head.weight, &model.head.bias};
     visit_base(model, [&](const std::string& name, Tensor& handle, bool decays) {
-      for (auto& prefix : prefixes)
-        if (name.starts_with(prefix)) params_.push_back({name, trained_copy(handle), decays});
+      bool wanted = config_.train_head && (&handle == head[0] || &handle == head[1]);  // by handle: files may name it otherwise
+      for (auto& prefix : prefixes) wanted |= name.starts_with(prefix);
+      if (wanted) params_.push_back({name, trained_copy(handle), decays});
     });
   }
 

@@ -31,7 +31,7 @@ class PTuning : public Method {
   Config& config() override { return config_; }
   void attach(AttachContext& context) override {
     const Model& model = context.model;
-    const int64_t n = config_.num_virtual_tokens, d = model.config.width, h = config_.encoder_hidden_size.value_or(d);
+    const int64_t n = config_.num_virtual_tokens, d = model.config.embedding_width, h = config_.encoder_hidden_size.value_or(d);
     const auto options = adapter_options(model);
     const Tensor rows = add("prompt_encoder.embedding.weight", normal({n, d}, 1, options, context.generator));
     std::vector<Tensor> layers;
@@ -62,8 +62,8 @@ class PTuning : public Method {
   }
   Json file_config(const Model& model) override {
     Json json = to_json(config_);
-    json["encoder_hidden_size"] = config_.encoder_hidden_size.value_or(model.config.width);
-    json.update(virtual_token_structure(model, model.config.width, model.config.heads));
+    json["encoder_hidden_size"] = config_.encoder_hidden_size.value_or(model.config.embedding_width);
+    json.update(virtual_token_structure(model, model.config.embedding_width, model.config.heads));
     return json;
   }
   std::vector<std::string> ignored_keys() const override { return virtual_token_structure_keys(); }

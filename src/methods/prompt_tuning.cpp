@@ -34,7 +34,7 @@ class PromptTuning : public Method {
   }
   Json file_config(const Model& model) override {
     Json json = to_json(config_);
-    json.update(virtual_token_structure(model, model.config.width, model.config.heads));
+    json.update(virtual_token_structure(model, model.config.embedding_width, model.config.heads));
     return json;
   }
   std::vector<std::string> ignored_keys() const override { return virtual_token_structure_keys(); }
@@ -44,11 +44,11 @@ class PromptTuning : public Method {
     const Model& model = context.model;
     const int64_t n = config_.num_virtual_tokens;
     const auto options = adapter_options(model);
-    if (config_.prompt_tuning_init == "RANDOM") return normal({n, model.config.width}, 1, options, context.generator);
+    if (config_.prompt_tuning_init == "RANDOM") return normal({n, model.config.embedding_width}, 1, options, context.generator);
     std::vector<int64_t> ids;
     if (config_.prompt_tuning_init == "TEXT") {
       if (!config_.prompt_tuning_init_text) usage_error("prompt_tuning", "prompt_tuning_init = TEXT needs prompt_tuning_init_text");
-      if (!context.tokenize) return zeros({n, model.config.width}, options);  // the rows come from a file
+      if (!context.tokenize) return zeros({n, model.config.embedding_width}, options);  // the rows come from a file
       ids = context.tokenize(*config_.prompt_tuning_init_text);
       if (ids.empty()) usage_error("prompt_tuning", "prompt_tuning_init_text holds no token");
       for (size_t i = 0; static_cast<int64_t>(ids.size()) < n; ++i) ids.push_back(ids[i]);

@@ -1,8 +1,5 @@
 #include "model/attention.h"
 
-#include <cmath>
-#include <numbers>
-
 #include "core/check.h"
 #include "core/torch.h"
 #include "kernels/attention.h"
@@ -12,8 +9,8 @@ namespace graft {
 namespace {
 
 // The first call fills the cache with whole documents behind the prefix rows; later calls append one row a sequence.
-Tensor attend_cached(int64_t layer, const Tensor& q, const Tensor& k, const Tensor& v, const kernels::PrefixRows& prefix, double scale,
-                     const Pass& pass) {
+Tensor attend_cached(int64_t layer, const Tensor& q, const Tensor& k, const Tensor& v, const kernels::PrefixRows& prefix,
+                     const kernels::AttentionShape& shape, const Pass& pass) {
   KvCache& cache = *pass.cache;
   Tensor &keys = cache.k[layer], &values = cache.v[layer];
   const int64_t sequences = cache.sequences();
@@ -29,7 +26,7 @@ Tensor attend_cached(int64_t layer, const Tensor& q, const Tensor& k, const Tens
       keys[i].narrow(0, extra, rows).copy_(k.narrow(0, begin, rows));
       values[i].narrow(0, extra, rows).copy_(v.narrow(0, begin, rows));
     }
-    return kernels::packed_attention(q, k, v, pass.starts, scale, prefix);
+    return kernels::packed_attention(q, k, v, pass.starts, shape, prefix);
   }
   CHECK_THAT(pass.rows() == sequences, "a warm cache takes one token a sequence");
   std::vector<int64_t> lengths = cache.lengths;
@@ -37,44 +34,27 @@ Tensor attend_cached(int64_t layer, const Tensor& q, const Tensor& k, const Tens
   keys.index_put_({sequence, at_row}, k);
   values.index_put_({sequence, at_row}, v);
   for (auto& length : lengths) ++length;
-  return kernels::decode_attention(q, keys, values, lengths, scale);
+  return kernels::decode_attention(q, keys, values, lengths, shape);
 }
 
 }  // namespace
 
-Tensor attend(const Model& model, int64_t layer, const Tensor& q_flat, const Tensor& k_flat, const Tensor& v_flat, const Sites& board, const Pass& pass) {
+Tensor attend(const Model& model, int64_t i, const Tensor& q_plain, const Tensor& k_plain, const Tensor& v, const Sites& board, const Pass& pass) {
   const auto& c = model.config;
-  const int64_t rows = q_flat.size(0);
-  Tensor q = q_flat.view({rows, c.heads, c.head_dim}), k = k_flat.view({rows, c.kv_heads, c.head_dim});
-  const Tensor v = v_flat.view({rows, c.kv_heads, c.head_dim});
-  if (pass.cos.defined()) {
-    q = kernels::rope(q, pass.cos, pass.sin);
-    k = kernels::rope(k, pass.cos, pass.sin);
+  const LayerOptions& layer = c.layer[static_cast<size_t>(i)];
+  Tensor q = q_plain, k = k_plain;
+  if (layer.rope >= 0) {
+    const Angles& angles = pass.angles[static_cast<size_t>(layer.rope)];
+    q = kernels::rope(q, angles.cos, angles.sin, c.rope_interleaved);
+    k = kernels::rope(k, angles.cos, angles.sin, c.rope_interleaved);
   }
-  const kernels::PrefixRows prefix = board.kv(layer);
-  const Tensor out = pass.cache ? attend_cached(layer, q, k, v, prefix, c.attention_scale, pass)
-                                : kernels::packed_attention(q, k, v, pass.starts, c.attention_scale, prefix);
-  return out.reshape({rows, c.heads * c.head_dim});
-}
-
-Tensor rope_frequencies(const ModelConfig& config) {
-  const int64_t half = config.head_dim / 2;
-  Tensor frequencies = at::empty({half}, at::kFloat);
-  float* out = frequencies.mutable_data_ptr<float>();
-  const auto& scaling = config.rope;
-  const double longest = scaling.original_max_positions / scaling.low_freq_factor, shortest = scaling.original_max_positions / scaling.high_freq_factor;
-  for (int64_t i = 0; i < half; ++i) {
-    double f = 1.0 / std::pow(config.rope_theta, 2.0 * i / config.head_dim);
-    if (scaling.kind == "linear") f /= scaling.factor;
-    if (scaling.kind == "llama3") {  // long waves are stretched, short ones kept, those between blended
-      const double wave = 2 * std::numbers::pi / f;
-      const double blend = (scaling.original_max_positions / wave - scaling.low_freq_factor) / (scaling.high_freq_factor - scaling.low_freq_factor);
-      if (wave > longest) f /= scaling.factor;
-      else if (wave > shortest) f = (1 - blend) * f / scaling.factor + blend * f;
-    }
-    out[i] = static_cast<float>(f);
-  }
-  return frequencies;
+  kernels::AttentionShape shape(layer.scale);
+  shape.window = layer.window;
+  shape.softcap = c.attention_softcap;
+  shape.key_bias = pass.key_bias;
+  const kernels::PrefixRows prefix = board.kv(i);
+  const Tensor out = pass.cache ? attend_cached(i, q, k, v, prefix, shape, pass) : kernels::packed_attention(q, k, v, pass.starts, shape, prefix);
+  return out.reshape({q.size(0), c.heads * c.head_dim});
 }
 
 }  // namespace graft

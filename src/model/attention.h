@@ -4,10 +4,7 @@
 
 namespace graft {
 
-// q [rows, heads · head_dim], k, v [rows, kv_heads · head_dim] as the projections give them → [rows, heads · head_dim].
+// q [rows, heads, head_dim], k, v [rows, kv_heads, head_dim] → [rows, heads · head_dim].
 Tensor attend(const Model& model, int64_t layer, const Tensor& q, const Tensor& k, const Tensor& v, const Sites& board, const Pass& pass);
-
-// Rotary frequencies [head_dim / 2] float32 with the config's scaling.
-Tensor rope_frequencies(const ModelConfig& config);
 
 }  // namespace graft

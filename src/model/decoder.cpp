@@ -3,34 +3,48 @@
 #include "core/check.h"
 #include "core/torch.h"
 #include "kernels/cross_entropy.h"
+#include "model/block.h"
 #include "model/checkpoint.h"
+#include "model/rope.h"
 
 namespace graft {
 namespace {
 
 Tensor index_tensor(const std::vector<int64_t>& values, at::Device device) { return at::tensor(values, at::kLong).to(device); }
 
-void add_angles(const Model& model, Pass& pass) {
-  if (!model.rope_frequencies.defined()) return;
-  const Tensor angle = at::outer(pass.positions.to(at::kFloat), model.rope_frequencies);
-  pass.cos = angle.cos().to(model.dtype());
-  pass.sin = angle.sin().to(model.dtype());
+// lengths: positions of each document, prefix and virtual rows included.
+void add_positions(const Model& model, const std::vector<int64_t>& lengths, Pass& pass) {
+  for (auto& rope : model.config.ropes) pass.angles.push_back(rope_angles(rope, model.config, pass.positions, pass.starts, lengths, model.dtype()));
+  if (model.config.alibi != Alibi::None)
+    pass.key_bias = alibi_bias(model.config, *std::max_element(lengths.begin(), lengths.end())).to(model.device(), model.dtype());
 }
 
+Tensor scaled(const Tensor& x, double scale) { return scale == 1 ? x : x * scale; }
+
 Tensor embed(const Model& model, const Sites& sites, const Pass& pass) {
-  Tensor x = at::embedding(model.tokens.weight, pass.ids);
+  const auto& c = model.config;
+  Tensor x = scaled(at::embedding(model.tokens.weight, pass.ids), c.token_scale);
   const Tensor rows = sites.input_rows();
   if (pass.insertion.defined()) x = at::cat({x, rows.to(x.scalar_type())}, 0).index_select(0, pass.insertion);
-  if (model.positions.weight.defined()) x = x + at::embedding(model.positions.weight, pass.positions);
-  return x;
+  x = scaled(x, c.input_scale);
+  if (!model.project_in.path.empty()) x = sites.linear(Site::ProjectIn, -1, model.project_in, x);
+  if (model.positions.weight.defined()) x = x + at::embedding(model.positions.weight, pass.positions + c.position_offset);
+  if (!model.embed_norm.path.empty()) sites.visited(Site::EmbedNorm, -1);
+  return normalised(c, model.embed_norm, x);
 }
+
+Tensor run_block(const Model& model, int64_t layer, const Tensor& x, const Sites& sites, const Pass& pass) {
+  return (model.family->block ? model.family->block : decoder_block)(model, layer, x, sites, pass);
+}
+
+kernels::LogitShape logit_shape(const ModelConfig& config) { return {config.logit_scale, config.logit_softcap}; }
 
 }  // namespace
 
 Pass lay_out(const Model& model, const Sites& sites, const Batch& batch) {
   const int64_t inserted = sites.input_row_count(), shift = sites.kv_row_count();
   Pass pass;
-  std::vector<int64_t> positions, insertion, predict, targets, row_of(batch.ids.size());
+  std::vector<int64_t> positions, lengths, insertion, predict, targets, row_of(batch.ids.size());
   pass.starts.push_back(0);
   for (int64_t d = 0; d < batch.documents(); ++d) {
     int64_t position = shift;
@@ -44,6 +58,7 @@ Pass lay_out(const Model& model, const Sites& sites, const Batch& batch) {
       positions.push_back(position);
     }
     pass.starts.push_back(static_cast<int64_t>(positions.size()));
+    lengths.push_back(position);
     if (position > model.config.max_positions && model.positions.weight.defined())
       input_error("model", fmt::format("a document takes {} positions but the model has {}", position, model.config.max_positions),
                   "shorten the rows with --max-length");
@@ -62,7 +77,7 @@ Pass lay_out(const Model& model, const Sites& sites, const Batch& batch) {
   pass.predict = index_tensor(predict, device);
   pass.targets = index_tensor(targets, device);
   if (inserted) pass.insertion = index_tensor(insertion, device);
-  add_angles(model, pass);
+  add_positions(model, lengths, pass);
   return pass;
 }
 
@@ -70,15 +85,16 @@ Tensor hidden_states(const Model& model, const Sites& sites, const Pass& pass) {
   Tensor x = embed(model, sites, pass);
   const auto kept = pass.checkpoint ? std::make_shared<const Pass>(pass) : nullptr;  // blocks run again after this call
   for (int64_t layer = 0; layer < model.layers(); ++layer) {
-    if (!kept) x = model.family->block(model, layer, x, sites, pass);
-    else x = checkpointed([&model, &sites, kept, layer](const Tensor& input) { return model.family->block(model, layer, input, sites, *kept); }, x);
+    if (!kept) x = run_block(model, layer, x, sites, pass);
+    else x = checkpointed([&model, &sites, kept, layer](const Tensor& input) { return run_block(model, layer, input, sites, *kept); }, x);
   }
-  sites.visited(Site::FinalNorm, -1);
-  return model.family->final_norm(model, x);
+  if (!model.final_norm.path.empty()) sites.visited(Site::FinalNorm, -1);
+  x = normalised(model.config, model.final_norm, x);
+  return model.project_out.path.empty() ? x : sites.linear(Site::ProjectOut, -1, model.project_out, x);
 }
 
 Tensor logits(const Model& model, const Sites& sites, const Tensor& hidden) {
-  return sites.linear(Site::Head, -1, model.head_linear(), hidden);
+  return kernels::shaped_logits(sites.linear(Site::Head, -1, model.head_linear(), hidden), logit_shape(model.config));
 }
 
 Tensor loss_sum(const Model& model, const Sites& sites, const Batch& batch, bool checkpoint) {
@@ -88,7 +104,7 @@ Tensor loss_sum(const Model& model, const Sites& sites, const Batch& batch, bool
   if (sites.has_edit(Site::Head, -1)) return at::nll_loss(at::log_softmax(logits(model, sites, h), 1), pass.targets, {}, at::Reduction::Sum);
   sites.visited(Site::Head, -1);
   const Linear head = model.head_linear();
-  return kernels::linear_cross_entropy(h, head.weight, head.bias, pass.targets);
+  return kernels::linear_cross_entropy(h, head.weight, head.bias, pass.targets, logit_shape(model.config));
 }
 
 Tensor token_losses(const Model& model, const Sites& sites, const Batch& batch) {
@@ -98,7 +114,7 @@ Tensor token_losses(const Model& model, const Sites& sites, const Batch& batch) 
   if (sites.has_edit(Site::Head, -1))
     return -at::log_softmax(logits(model, sites, h), 1).gather(1, pass.targets.unsqueeze(1)).squeeze(1).to(at::kDouble);
   const Linear head = model.head_linear();
-  return kernels::token_losses(h, head.weight, head.bias, pass.targets);
+  return kernels::token_losses(h, head.weight, head.bias, pass.targets, logit_shape(model.config));
 }
 
 KvCache make_cache(const Model& model, const Sites& sites, int64_t sequences, int64_t capacity) {
@@ -122,7 +138,9 @@ Tensor next_logits(const Model& model, const Sites& sites, const Batch& batch, K
     pass.ids = index_tensor(batch.ids, model.device());
     for (int64_t i = 0; i <= cache.sequences(); ++i) pass.starts.push_back(i);
     pass.positions = index_tensor(cache.positions, model.device());
-    add_angles(model, pass);
+    std::vector<int64_t> lengths = cache.positions;
+    for (auto& length : lengths) ++length;
+    add_positions(model, lengths, pass);
   }
   pass.cache = &cache;
   Tensor h = hidden_states(model, sites, pass);
@@ -136,6 +154,13 @@ Tensor next_logits(const Model& model, const Sites& sites, const Batch& batch, K
     cache.positions[i] += rows;
   }
   return logits(model, sites, h.index_select(0, index_tensor(last, model.device())));
+}
+
+bool must_refill(const Model& model, const KvCache& cache) {
+  for (auto& rope : model.config.ropes)
+    for (const int64_t position : cache.positions)
+      if (rope.kind == "longrope" && position == rope.original_max_positions && cache.lengths[0] > 0) return true;
+  return false;
 }
 
 void select_sequences(KvCache& cache, const std::vector<int64_t>& kept) {

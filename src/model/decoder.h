@@ -7,7 +7,7 @@ namespace graft {
 // Lays out a batch for this model and what is attached to it: virtual rows in front of every document, positions, angles.
 Pass lay_out(const Model& model, const Sites& sites, const Batch& batch);
 
-// Hidden states after the final norm, [rows, width]. With pass.checkpoint, model and sites must outlive the backward pass.
+// Hidden states after the final norm (and the projection to the head's width where there is one), [rows, width]. With pass.checkpoint, model and sites must outlive the backward pass.
 Tensor hidden_states(const Model& model, const Sites& sites, const Pass& pass);
 
 // Logits of some rows, [n, vocab].
@@ -24,6 +24,9 @@ KvCache make_cache(const Model& model, const Sites& sites, int64_t sequences, in
 // Logits [sequences, vocab] behind each document's last token; the cache grows by the batch. The first call takes whole
 // prompts, later ones one token for each sequence. Run under no_grad.
 Tensor next_logits(const Model& model, const Sites& sites, const Batch& batch, KvCache& cache);
+// True when the next token changes how the tokens before it are rotated: with "longrope" a sequence has reached the length
+// from which the long factors count. Run the whole sequences again then, as the reference does.
+bool must_refill(const Model& model, const KvCache& cache);
 // Keeps only these sequences.
 void select_sequences(KvCache& cache, const std::vector<int64_t>& kept);
 

@@ -5,10 +5,30 @@ namespace graft {
 
 // One declaration and one entry for each family.
 extern const FamilyRow kLlama;
+extern const FamilyRow kMistral;
+extern const FamilyRow kQwen2;
+extern const FamilyRow kQwen3;
+extern const FamilyRow kSmolLm3;
+extern const FamilyRow kGemma;
+extern const FamilyRow kGemma2;
+extern const FamilyRow kGemma3;
+extern const FamilyRow kPhi;
+extern const FamilyRow kPhi3;
 extern const FamilyRow kGpt2;
+extern const FamilyRow kGptNeoX;
+extern const FamilyRow kOpt;
+extern const FamilyRow kOlmo2;
+extern const FamilyRow kGranite;
+extern const FamilyRow kStableLm;
+extern const FamilyRow kFalcon;
+extern const FamilyRow kBloom;
+extern const FamilyRow kStarcoder2;
+extern const FamilyRow kCohere;
 
 std::span<const FamilyRow> families() {
-  static const std::vector<FamilyRow> rows{kLlama, kGpt2};
+  static const std::vector<FamilyRow> rows{
+      kLlama, kMistral, kQwen2, kQwen3, kSmolLm3, kGemma, kGemma2, kGemma3, kPhi, kPhi3, kGpt2,
+      kGptNeoX, kOpt, kOlmo2, kGranite, kStableLm, kFalcon, kBloom, kStarcoder2, kCohere};
   return rows;
 }
 

@@ -9,7 +9,6 @@
 #include "core/log.h"
 #include "core/safetensors.h"
 #include "core/torch.h"
-#include "model/attention.h"
 
 namespace graft {
 namespace fs = std::filesystem;
@@ -24,8 +23,10 @@ Model shaped(const Json& config, const std::string& source) {
   Model model;
   model.family = &find_family(config["model_type"].get<std::string>());
   model.config = model.family->config(reader);
+  reader.refuse_unread(model.family->model_type);
   model.config.raw = config;
-  model.blocks.resize(model.config.layers);
+  model.blocks.resize(static_cast<size_t>(model.config.layers));
+  visit_weights(model, [](const std::string&, Tensor&, const std::vector<int64_t>&, bool) {});  // paths: which parts there are
   return model;
 }
 
@@ -35,11 +36,12 @@ std::string name_in_file(const TensorFolder& files, const std::string& name) {
   if (const size_t dot = name.find('.'); dot != std::string::npos && files.contains(name.substr(dot + 1))) return name.substr(dot + 1);
   for (const char* prefix : {"base_model.", "model.", "_orig_mod."})
     if (files.contains(prefix + name)) return prefix + name;
+  if (name == "embed_out.weight" && files.contains("lm_head.weight")) return "lm_head.weight";
   return {};
 }
 
 bool is_buffer(const std::string& name) {  // stored by older programs, recomputed or unused today
-  for (const char* suffix : {"rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias"})
+  for (const char* suffix : {"rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias"})
     if (name.ends_with(suffix)) return true;
   return false;
 }
@@ -64,15 +66,10 @@ void fill(Model& model, const TensorFolder& files, const fs::path& folder, const
   });
   std::vector<std::string> unused;
   for (auto& name : files.names())
-    if (!used.count(name) && !is_buffer(name) && !(model.config.tied_head && name.ends_with("lm_head.weight"))) unused.push_back(name);
+    if (!used.count(name) && !is_buffer(name) && !(model.config.tied_head && (name.ends_with("lm_head.weight") || name == "embed_out.weight"))) unused.push_back(name);
   if (!unused.empty())
     log_info("{}: {} tensors are not used by {} ({}{})", folder.string(), unused.size(), model.family->model_type, unused[0],
              unused.size() > 1 ? ", ..." : "");
-}
-
-void finish(Model& model) {
-  if (model.family->config == nullptr || model.positions.weight.defined()) return;
-  model.rope_frequencies = rope_frequencies(model.config).to(model.device());
 }
 
 }  // namespace
@@ -100,22 +97,22 @@ Model load_model(const fs::path& folder, const LoadOptions& options) {
   read_model_config(folder);  // its errors first
   Model model = shaped(read_json(folder / "config.json"), (folder / "config.json").string());
   fill(model, TensorFolder(folder), folder, options);
-  finish(model);
   return model;
 }
 
 Model random_model(const Json& config, uint64_t seed) {
   Model model = shaped(config, "config");
   at::Generator generator = at::detail::createCPUGenerator(seed);
-  const double std = config.value("initializer_range", 0.02);
+  const double std = config.value("initializer_range", config.value("init_std", 0.02));
+  std::set<const Tensor*> gains;
+  visit_norms(model, [&](Site, int64_t, Norm& norm) { gains.insert(&norm.weight); });
   visit_weights(model, [&](const std::string& name, Tensor& handle, const std::vector<int64_t>& shape, bool conv1d) {
-    const bool bias = name.ends_with("bias");
     Tensor stored = at::empty(shape, at::kFloat);
-    if (shape.size() == 1) stored.fill_(bias ? 0.0 : 1.0);
+    if (gains.count(&handle)) stored.fill_(model.config.norm == NormKind::RmsPlusOne ? 0.0 : 1.0);
+    else if (name.ends_with(".bias")) stored.zero_();
     else stored.normal_(0, std, generator);
     handle = conv1d ? stored.t() : stored;
   });
-  finish(model);
   return model;
 }
 

@@ -1,5 +1,7 @@
 #include "model/model.h"
 
+#include <set>
+
 #include "core/torch.h"
 #include "model/family.h"
 
@@ -12,25 +14,61 @@ Linear Model::head_linear() const {
 }
 
 void visit_linears(Model& model, const std::function<void(Site, int64_t, Linear&)>& visit) {
+  const auto present = [&](Site site, int64_t layer, Linear& linear) {
+    if (!linear.path.empty()) visit(site, layer, linear);
+  };
+  present(Site::ProjectOut, -1, model.project_out);
+  present(Site::ProjectIn, -1, model.project_in);
   for (int64_t i = 0; i < model.layers(); ++i) {
     Block& b = model.blocks[i];
-    const std::pair<Site, Linear*> all[] = {{Site::Q, &b.q}, {Site::K, &b.k},       {Site::V, &b.v},   {Site::Qkv, &b.qkv},
-                                            {Site::O, &b.o}, {Site::Gate, &b.gate}, {Site::Up, &b.up}, {Site::Down, &b.down}};
-    for (auto& [site, linear] : all)
-      if (!linear->path.empty()) visit(site, i, *linear);
+    present(Site::Q, i, b.q);
+    present(Site::K, i, b.k);
+    present(Site::V, i, b.v);
+    present(Site::Qkv, i, b.qkv);
+    present(Site::O, i, b.o);
+    present(Site::Gate, i, b.gate);
+    present(Site::Up, i, b.up);
+    present(Site::GateUp, i, b.gate_up);
+    present(Site::Down, i, b.down);
   }
   visit(Site::Head, -1, model.head);
 }
 
 void visit_norms(Model& model, const std::function<void(Site, int64_t, Norm&)>& visit) {
+  const auto present = [&](Site site, int64_t layer, Norm& norm) {
+    if (!norm.path.empty() && norm.gain) visit(site, layer, norm);
+  };
+  present(Site::EmbedNorm, -1, model.embed_norm);
   for (int64_t i = 0; i < model.layers(); ++i) {
-    visit(Site::Norm1, i, model.blocks[i].norm1);
-    visit(Site::Norm2, i, model.blocks[i].norm2);
+    Block& b = model.blocks[i];
+    present(Site::Norm1, i, b.norm1);
+    for (auto& norm : b.q_norms) present(Site::QNorm, i, norm);
+    for (auto& norm : b.k_norms) present(Site::KNorm, i, norm);
+    present(Site::PostNorm1, i, b.post_norm1);
+    present(Site::Norm2, i, b.norm2);
+    present(Site::PostNorm2, i, b.post_norm2);
   }
-  visit(Site::FinalNorm, -1, model.final_norm);
+  present(Site::FinalNorm, -1, model.final_norm);
 }
 
-void visit_weights(Model& model, const WeightVisitor& visit) { model.family->weights(model, visit); }
+std::vector<Site> declared_sites(const Model& source) {
+  Model model = source;
+  std::set<Site> sites{Site::Embed, Site::Kv, Site::AttnOut, Site::MlpAct, Site::MlpOut, Site::BlockOut};
+  visit_linears(model, [&](Site site, int64_t, Linear&) { sites.insert(site); });
+  const auto norm = [&](Site site, const Norm& n) {
+    if (!n.path.empty()) sites.insert(site);
+  };
+  norm(Site::EmbedNorm, model.embed_norm);
+  norm(Site::FinalNorm, model.final_norm);
+  for (auto& b : model.blocks) {
+    norm(Site::Norm1, b.norm1);
+    norm(Site::PostNorm1, b.post_norm1);
+    norm(Site::Norm2, b.norm2);
+    norm(Site::PostNorm2, b.post_norm2);
+    if (!b.q_norms.empty()) sites.insert({Site::QNorm, Site::KNorm});
+  }
+  return {sites.begin(), sites.end()};
+}
 
 int64_t parameter_count(const Model& model) {
   Model copy = model;
@@ -42,7 +80,6 @@ int64_t parameter_count(const Model& model) {
 Model converted(const Model& model, at::ScalarType dtype, at::Device device) {
   Model copy = model;
   visit_weights(copy, [&](const std::string&, Tensor& handle, const std::vector<int64_t>&, bool) { handle = handle.to(device, dtype); });
-  if (copy.rope_frequencies.defined()) copy.rope_frequencies = copy.rope_frequencies.to(device);
   return copy;
 }
 

@@ -14,7 +14,8 @@ namespace graft {
 
 struct Norm {
   Tensor weight, bias;  // [width]; bias undefined for root-mean-square norms
-  std::string path;
+  std::string path;     // empty: there is no such norm
+  bool gain = true;     // false: it only normalises
 };
 
 struct Embedding {
@@ -22,10 +23,12 @@ struct Embedding {
   std::string path;
 };
 
-// The parts of a block. A family fills those that it has; the others stay undefined.
+// The parts of a block. The path of a part that the family does not have is empty.
 struct Block {
-  Norm norm1, norm2;
-  Linear q, k, v, qkv, o, gate, up, down;
+  std::string path;                    // "model.layers.0"
+  Norm norm1, post_norm1, norm2, post_norm2;  // before and behind attention; before and behind the MLP
+  std::vector<Norm> q_norms, k_norms;  // one, or one for each head
+  Linear q, k, v, qkv, o, gate, up, gate_up, down;
 };
 
 struct FamilyRow;
@@ -34,10 +37,11 @@ struct Model {
   const FamilyRow* family = nullptr;
   ModelConfig config;
   Embedding tokens, positions;  // positions: learned ones, else undefined
+  Norm embed_norm;
+  Linear project_in, project_out;  // between embeddings or head and the blocks where their widths differ
   std::vector<Block> blocks;
   Norm final_norm;
   Linear head;                  // weight undefined when tied: see head_linear
-  Tensor rope_frequencies;      // [head_dim / 2] float32 or undefined
 
   int64_t layers() const { return static_cast<int64_t>(blocks.size()); }
   at::ScalarType dtype() const { return tokens.weight.scalar_type(); }
@@ -48,11 +52,13 @@ struct Model {
 
 // Every linear with its site, in the order of Hugging Face's modules; the head last (layer -1).
 void visit_linears(Model& model, const std::function<void(Site, int64_t layer, Linear&)>& visit);
-// Every norm with its site; the final norm last (layer -1).
+// Every norm that has a gain with its site; norms of queries or keys may share one. The final norm last (layer -1).
 void visit_norms(Model& model, const std::function<void(Site, int64_t layer, Norm&)>& visit);
 // Every stored tensor once: its name in the file, the handle, its shape as stored, and whether it is stored transposed.
 using WeightVisitor = std::function<void(const std::string& name, Tensor& handle, const std::vector<int64_t>& shape, bool conv1d)>;
 void visit_weights(Model& model, const WeightVisitor& visit);
+// The sites that this model has: each is visited once per layer (or once per pass) in a forward pass.
+std::vector<Site> declared_sites(const Model& model);
 int64_t parameter_count(const Model& model);
 // A copy whose floating-point tensors have this dtype and lie on this device (shared where they already do).
 Model converted(const Model& model, at::ScalarType dtype, at::Device device);

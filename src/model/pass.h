@@ -15,13 +15,18 @@ struct KvCache {
   int64_t sequences() const { return static_cast<int64_t>(lengths.size()); }
 };
 
+struct Angles {
+  Tensor cos, sin;  // [rows, rotated / 2]
+};
+
 struct Pass {
   Tensor ids;                    // [real tokens] int64
   std::vector<int64_t> starts;   // documents in rows, virtual rows included
   Tensor positions;              // [rows] int64
   Tensor insertion;              // [rows] index into (real tokens, then virtual rows); undefined without virtual rows
   Tensor predict, targets;       // [supervised] rows whose next token is learned, and those tokens
-  Tensor cos, sin;               // [rows, rotary / 2] or undefined
+  std::vector<Angles> angles;    // one for each of ModelConfig::ropes
+  Tensor key_bias;               // [heads, most keys] ALiBi's, or undefined
   KvCache* cache = nullptr;
   bool checkpoint = false;       // recompute blocks in the backward pass instead of keeping their activations
   int64_t rows() const { return starts.back(); }

@@ -6,8 +6,10 @@
 namespace graft {
 
 const char* site_name(Site site) {
-  static constexpr const char* names[kSites] = {"q",    "k",      "v",       "qkv",    "o",       "gate",     "up",    "down",  "head",
-                                                "embed", "kv", "attn_out", "mlp_out", "mlp_act", "block_out", "norm1", "norm2", "final_norm"};
+  static constexpr const char* names[kSites] = {"q",        "k",          "v",        "qkv",         "o",     "gate",      "up",     "gate_up",
+                                                "down",     "project_in", "project_out", "head",     "embed", "kv",        "attn_out", "mlp_out",
+                                                "mlp_act",  "block_out",  "embed_norm", "norm1",     "post_norm1", "q_norm", "k_norm", "norm2",
+                                                "post_norm2", "final_norm"};
   return names[static_cast<int>(site)];
 }
 

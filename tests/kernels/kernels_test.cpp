@@ -102,6 +102,13 @@ TEST_F(Kernels, RopeTurnsAndLeavesTheRest) {
             [](const Tensors& t) { return Tensors{rope_composed(t[0], t[1], t[2])}; }, {random({6, 4, dim}), angle.cos(), angle.sin()}, {1, 2});
 }
 
+TEST_F(Kernels, RopeTurnsNeighbours) {
+  const Tensor angle = random({6, 3});
+  for (const int64_t dim : {6, 10})
+    compare([](const Tensors& t) { return Tensors{rope(t[0], t[1], t[2], true)}; },
+            [](const Tensors& t) { return Tensors{rope_composed(t[0], t[1], t[2], true)}; }, {random({6, 4, dim}), angle.cos(), angle.sin()}, {1, 2});
+}
+
 TEST_F(Kernels, Swiglu) {
   compare([](const Tensors& t) { return Tensors{swiglu(t[0], t[1])}; }, [](const Tensors& t) { return Tensors{swiglu_composed(t[0], t[1])}; },
           {random({5, 8}), random({5, 8})});
@@ -122,6 +129,36 @@ TEST_F(Kernels, PackedAttention) {
     }
 }
 
+// Windows, soft caps and biases, alone and together; documents shorter and longer than a window and than a block of queries.
+TEST_F(Kernels, PackedAttentionWithShapes) {
+  const std::vector<int64_t> starts{0, 5, 6, 300};
+  const Tensor bias = random({4, 310}).to(at::kFloat);
+  for (int variant = 1; variant < 8; ++variant)
+    for (const bool prefix : {false, true}) {
+      AttentionShape shape(0.3);
+      if (variant & 1) shape.window = variant & 2 ? 150 : 7;
+      if (variant & 2) shape.softcap = 1.5;
+      if (variant & 4) shape.key_bias = bias;
+      const auto call = [&](auto operation) {
+        return [=](const Tensors& t) { return Tensors{operation(t[0], t[1], t[2], starts, shape, prefix ? PrefixRows{t[3], t[4]} : PrefixRows{})}; };
+      };
+      const int64_t kv_heads = variant % 2 ? 2 : 4;
+      Tensors inputs{random({300, 4, 8}), random({300, kv_heads, 8}), random({300, kv_heads, 8})};
+      if (prefix) inputs.insert(inputs.end(), {random({3, kv_heads, 8}), random({3, kv_heads, 8})});
+      compare(call(packed_attention), call(packed_attention_composed), inputs);
+    }
+}
+
+TEST_F(Kernels, AWindowHidesOlderKeys) {
+  AttentionShape shape(0.3);
+  shape.window = 3;
+  const Tensor q = random({9, 2, 8}), k = random({9, 2, 8}), v = random({9, 2, 8});
+  const Tensor all = packed_attention(q, k, v, {0, 9}, shape);
+  const Tensor last = packed_attention(q.narrow(0, 6, 3), k.narrow(0, 6, 3), v.narrow(0, 6, 3), {0, 3}, 0.3);
+  EXPECT_TRUE(at::allclose(all[8], last[2]));
+  EXPECT_FALSE(at::allclose(all[7], last[1]));
+}
+
 TEST_F(Kernels, PackedDocumentsDoNotSeeEachOther) {
   const Tensor q = random({9, 2, 8}), k = random({9, 2, 8}), v = random({9, 2, 8});
   const Tensor both = packed_attention(q, k, v, {0, 4, 9}, 0.3);
@@ -133,6 +170,33 @@ TEST_F(Kernels, DecodeAttention) {
   const Tensor q = random({3, 4, 16}).to(at::kFloat), keys = random({3, 20, 2, 16}).to(at::kFloat), values = random({3, 20, 2, 16}).to(at::kFloat);
   const std::vector<int64_t> lengths{1, 20, 7};
   EXPECT_TRUE(at::allclose(decode_attention(q, keys, values, lengths, 0.25), decode_attention_composed(q, keys, values, lengths, 0.25), 1e-5, 1e-6));
+}
+
+TEST_F(Kernels, DecodeAttentionWithShapes) {
+  const Tensor q = random({3, 4, 16}).to(at::kFloat), keys = random({3, 20, 2, 16}).to(at::kFloat), values = random({3, 20, 2, 16}).to(at::kFloat);
+  const std::vector<int64_t> lengths{1, 20, 7};
+  for (int variant = 1; variant < 8; ++variant) {
+    AttentionShape shape(0.25);
+    if (variant & 1) shape.window = 5;
+    if (variant & 2) shape.softcap = 1.5;
+    if (variant & 4) shape.key_bias = random({4, 25}).to(at::kFloat);
+    const Tensor fused = decode_attention(q, keys, values, lengths, shape);
+    EXPECT_TRUE(at::allclose(fused, decode_attention_composed(q, keys, values, lengths, shape), 1e-5, 1e-6)) << variant;
+    // The same as the last row of a whole document.
+    const Tensor rows = at::cat({at::zeros({19, 4, 16}), q.narrow(0, 1, 1)});
+    EXPECT_TRUE(at::allclose(fused[1], packed_attention_composed(rows, keys[1], values[1], {0, 20}, shape)[19], 1e-5, 1e-6)) << variant;
+  }
+}
+
+TEST_F(Kernels, LinearCrossEntropyWithScaleAndSoftcap) {
+  const Tensor targets = at::randint(0, 50, {9}, at::kLong);
+  for (const LogitShape shape : {LogitShape{0.3, 0}, LogitShape{1, 1.5}, LogitShape{2, 3}}) {
+    compare([&](const Tensors& t) { return Tensors{linear_cross_entropy(t[0], t[1], t[2], targets, shape)}; },
+            [&](const Tensors& t) { return Tensors{linear_cross_entropy_composed(t[0], t[1], t[2], targets, shape)}; },
+            {random({9, 4}), random({50, 4}), random({50})});
+    const Tensor h = random({9, 4}), w = random({50, 4});
+    EXPECT_NEAR(token_losses(h, w, {}, targets, shape).sum().item<double>(), linear_cross_entropy_composed(h, w, {}, targets, shape).item<double>(), 1e-8);
+  }
 }
 
 TEST_F(Kernels, LinearCrossEntropyInChunks) {

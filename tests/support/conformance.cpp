@@ -59,16 +59,42 @@ std::map<std::string, Tensor> gradients(Adapted& adapted, const Batch& batch, bo
 }  // namespace
 
 Json tiny_config(const std::string& model_type) {
-  static const std::map<std::string, Json> configs{
-      {"llama",
-       {{"model_type", "llama"}, {"vocab_size", 61}, {"hidden_size", 16}, {"intermediate_size", 24}, {"num_hidden_layers", 2}, {"num_attention_heads", 4},
-        {"num_key_value_heads", 2}, {"max_position_embeddings", 64}, {"rms_norm_eps", 1e-5}, {"attention_bias", true}, {"mlp_bias", true},
-        {"tie_word_embeddings", true}, {"initializer_range", 0.2}}},
-      {"gpt2",
-       {{"model_type", "gpt2"}, {"vocab_size", 61}, {"n_embd", 16}, {"n_layer", 2}, {"n_head", 4}, {"n_positions", 64}, {"initializer_range", 0.2}}},
+  const Json usual{{"vocab_size", 61}, {"hidden_size", 16}, {"intermediate_size", 24}, {"num_hidden_layers", 2}, {"num_attention_heads", 4},
+                   {"num_key_value_heads", 2}, {"max_position_embeddings", 64}, {"initializer_range", 0.2}};
+  // What the family has beside, switched on where it changes the maths. Windows are shorter than the documents.
+  static const std::map<std::string, Json> options{
+      {"llama", {{"attention_bias", true}, {"mlp_bias", true}, {"tie_word_embeddings", true}}},
+      {"mistral", {{"sliding_window", 3}, {"head_dim", 6}}},
+      {"qwen2", {{"use_sliding_window", true}, {"sliding_window", 3}, {"max_window_layers", 1}}},
+      {"qwen3", {{"head_dim", 6}, {"attention_bias", true}}},
+      {"smollm3", {{"no_rope_layers", {1, 0}}, {"mlp_bias", true}}},
+      {"gemma", {{"head_dim", 4}, {"attention_bias", true}}},
+      {"gemma2", {{"head_dim", 4}, {"sliding_window", 3}, {"attention_bias", true}, {"attn_logit_softcapping", 2.0}, {"final_logit_softcapping", 3.0}, {"query_pre_attn_scalar", 8}}},
+      {"gemma3_text", {{"head_dim", 4}, {"sliding_window", 3}, {"sliding_window_pattern", 2}, {"attention_bias", true}, {"query_pre_attn_scalar", 8}}},
+      {"phi", {{"qk_layernorm", true}}},
+      {"phi3", {{"sliding_window", 4}}},
+      {"gpt2", Json::object()},
+      {"gpt_neox", {{"rotary_pct", 0.5}}},
+      {"opt", {{"ffn_dim", 24}, {"word_embed_proj_dim", 12}, {"init_std", 0.2}}},
+      {"olmo2", {{"attention_bias", true}}},
+      {"granite", {{"mlp_bias", true}, {"embedding_multiplier", 2.0}, {"residual_multiplier", 0.5}, {"logits_scaling", 2.0}, {"attention_multiplier", 0.3}}},
+      {"stablelm", {{"qk_layernorm", true}, {"use_qkv_bias", true}, {"partial_rotary_factor", 0.5}}},
+      {"falcon", {{"new_decoder_architecture", true}, {"num_kv_heads", 2}, {"bias", true}}},
+      {"bloom", Json::object()},
+      {"starcoder2", {{"sliding_window", 3}}},
+      {"cohere", {{"use_qk_norm", true}, {"attention_bias", true}, {"logit_scale", 0.5}}},
   };
-  const auto found = configs.find(model_type);
-  return found == configs.end() ? Json() : found->second;
+  const auto found = options.find(model_type);
+  if (found == options.end()) return {};
+  Json config = usual;
+  for (const char* own_names : {"gpt_neox", "opt", "falcon"})
+    if (model_type == own_names) config.erase("num_key_value_heads");
+  if (model_type == "gpt2")
+    config = {{"vocab_size", 61}, {"n_embd", 16}, {"n_layer", 2}, {"n_head", 4}, {"n_positions", 64}, {"initializer_range", 0.2}};
+  if (model_type == "bloom") config = {{"vocab_size", 61}, {"hidden_size", 16}, {"n_layer", 2}, {"n_head", 4}, {"initializer_range", 0.2}};
+  config["model_type"] = model_type;
+  config.update(found->second);
+  return config;
 }
 
 std::unique_ptr<Method> Case::make() const {
@@ -130,7 +156,7 @@ Problems check_sites_visited(const Model& model) {
   sites.observer = [&](Site site, int64_t layer) { ++visits[{site, layer}]; };
   loss_sum(model, sites, tiny_batch(model));
   Problems problems;
-  for (const Site site : model.family->sites)
+  for (const Site site : declared_sites(model))
     for (int64_t layer = is_per_layer(site) ? 0 : -1; layer < (is_per_layer(site) ? model.layers() : 0); ++layer) {
       const int count = visits[{site, layer}];
       if (count != 1) problems.push_back(fmt::format("site {} of layer {} is visited {} times, not once", site_name(site), layer, count));

@@ -23,6 +23,8 @@ fs::path shared_data() {
   return fs::exists(folder / "data") ? fs::canonical(folder / "data") : fs::path();
 }
 
+fs::path source_folder() { return GRAFT_SOURCE_DIR; }
+
 std::string error_of(const std::function<void()>& action, Fault fault) {
   try {
     action();

@@ -25,6 +25,9 @@ class TempFolder {
 // The folder of real data: $GRAFT_SHARED, else ../shared beside the source tree; empty when absent.
 std::filesystem::path shared_data();
 
+// The checkout: where golden files lie.
+std::filesystem::path source_folder();
+
 // Runs `action`, expects graft::Error with this fault, and returns its message ("" if nothing was thrown).
 std::string error_of(const std::function<void()>& action, Fault fault);
 

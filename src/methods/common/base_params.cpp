@@ -12,7 +12,7 @@ Tensor trained_copy(Tensor& handle) {
 }
 
 void visit_base(Model& model, const std::function<void(const std::string&, Tensor&, bool)>& visit) {
-  visit_weights(model, [&](const std::string& name, Tensor& handle, const std::vector<int64_t>& shape, bool) { visit(name, handle, shape.size() > 1); });
+  visit_weights(model, [&](const std::string& name, Tensor& handle, const std::vector<int64_t>& shape, bool) { visit(name, handle, shape.size() > 1 && name.find("norm") == std::string::npos); });
 }
 
 at::TensorOptions adapter_options(const Model& model) {

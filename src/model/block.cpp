@@ -1,0 +1,125 @@
+// One block of a decoder. With a(x) = O · attention(rope(qnorm(Q x)), rope(knorm(K x)), V x), f(x) = Down · (act(Gate x) ⊙ Up x) or
+// Down · act(Up x), norms n1, n2 before and p1, p2 behind them (those that the family does not have leave their input alone):
+//   serial      x += s p1(a(n1 x));  x += s p2(f(n2 x))
+//   parallel    x += s p1(a(n1 x)) + s p2(f(n2 x)), or with f(n1 x) where there is no n2
+//   norm_after  x = n1(x + a(x));  x = n2(x + f(x))
+#include "model/block.h"
+
+#include "core/torch.h"
+#include "kernels/activation.h"
+#include "kernels/norm.h"
+#include "model/attention.h"
+
+namespace graft {
+namespace {
+
+struct Heads {
+  Tensor q, k, v;  // [rows, heads, head_dim], [rows, kv_heads, head_dim]
+};
+
+// From a fused weight's output. Grouped: for each group its queries, one key and one value; where attention has a key for
+// each query head, all heads of a group get the group's.
+Heads split_fused(const ModelConfig& c, const Tensor& qkv) {
+  const int64_t rows = qkv.size(0), d = c.head_dim;
+  if (!c.qkv_groups) {
+    const auto parts = qkv.split_with_sizes({c.heads * d, c.kv_heads * d, c.kv_heads * d}, 1);
+    return {parts[0].reshape({rows, c.heads, d}), parts[1].reshape({rows, c.kv_heads, d}), parts[2].reshape({rows, c.kv_heads, d})};
+  }
+  const int64_t each = c.heads / c.qkv_groups, copies = c.kv_heads / c.qkv_groups;
+  const Tensor groups = qkv.view({rows, c.qkv_groups, each + 2, d});
+  const auto shared = [&](int64_t index) { return groups.narrow(2, index, 1).expand({rows, c.qkv_groups, copies, d}).reshape({rows, c.kv_heads, d}); };
+  return {groups.narrow(2, 0, each).reshape({rows, c.heads, d}), shared(each), shared(each + 1)};
+}
+
+Heads project(const Model& m, const Block& b, int64_t i, const Tensor& n, const Sites& board) {
+  const auto& c = m.config;
+  if (!b.qkv.path.empty()) return split_fused(c, board.linear(Site::Qkv, i, b.qkv, n));
+  const Sites::Member members[] = {{Site::Q, &b.q}, {Site::K, &b.k}, {Site::V, &b.v}};
+  const auto parts = board.linears(i, members, n);
+  const auto split = [&](const Tensor& x, int64_t heads) { return x.view({x.size(0), heads, c.head_dim}); };
+  return {split(parts[0], c.heads), split(parts[1], c.kv_heads), split(parts[2], c.kv_heads)};
+}
+
+// x [rows, heads, head_dim], normalised as QkNorm says.
+Tensor norm_heads(const ModelConfig& c, const std::vector<Norm>& norms, const Tensor& x) {
+  if (c.qk_norm == QkNorm::Head) return normalised(c, norms[0], x.flatten(0, 1)).view(x.sizes());
+  if (c.qk_norm == QkNorm::Width) return normalised(c, norms[0], x.flatten(1, 2)).view(x.sizes());
+  std::vector<Tensor> gains;
+  for (auto& norm : norms) gains.push_back(norm.weight);
+  const Tensor gain = c.qk_norm == QkNorm::PerHead ? gains[0] : at::stack(gains);  // [heads, head_dim]
+  return kernels::layer_norm(x, {}, {}, c.norm_eps) * gain;
+}
+
+Tensor attention(const Model& m, const Block& b, int64_t i, const Tensor& n, const Sites& board, const Pass& pass) {
+  Heads h = project(m, b, i, n, board);
+  if (m.config.qk_norm != QkNorm::None) {
+    board.visited(Site::QNorm, i);
+    h.q = norm_heads(m.config, b.q_norms, h.q);
+    board.visited(Site::KNorm, i);
+    h.k = norm_heads(m.config, b.k_norms, h.k);
+  }
+  return board.linear(Site::O, i, b.o, attend(m, i, h.q, h.k, h.v, board, pass));
+}
+
+Tensor gated(const ModelConfig& c, const Tensor& gate, const Tensor& up) {
+  if (c.activation == "silu" || c.activation == "swish") return kernels::swiglu(gate, up);
+  return kernels::activate(gate, c.activation) * up;
+}
+
+Tensor mlp(const Model& m, const Block& b, int64_t i, const Tensor& n, const Sites& board) {
+  const auto& c = m.config;
+  Tensor inner;
+  if (!b.gate_up.path.empty()) {
+    const auto halves = board.linear(Site::GateUp, i, b.gate_up, n).chunk(2, 1);
+    inner = gated(c, halves[0].contiguous(), halves[1].contiguous());
+  } else if (!b.gate.path.empty()) {
+    const Sites::Member members[] = {{Site::Gate, &b.gate}, {Site::Up, &b.up}};
+    const auto parts = board.linears(i, members, n);
+    inner = gated(c, parts[0], parts[1]);
+  } else {
+    inner = kernels::activate(board.linear(Site::Up, i, b.up, n), c.activation);
+  }
+  return board.linear(Site::Down, i, b.down, board.hidden(Site::MlpAct, i, inner));
+}
+
+}  // namespace
+
+Tensor normalised(const ModelConfig& c, const Norm& norm, const Tensor& x) {
+  if (norm.path.empty()) return x;
+  switch (c.norm) {
+    case NormKind::Rms: return kernels::rms_norm(x, norm.weight, c.norm_eps);
+    case NormKind::RmsPlusOne: return kernels::rms_norm(x, norm.weight + 1, c.norm_eps);
+    case NormKind::Layer: break;
+  }
+  return kernels::layer_norm(x, norm.weight, norm.bias, c.norm_eps);
+}
+
+Tensor decoder_block(const Model& m, int64_t i, const Tensor& input, const Sites& board, const Pass& pass) {
+  const Block& b = m.blocks[static_cast<size_t>(i)];
+  const auto& c = m.config;
+  const auto norm = [&](Site site, const Norm& n, const Tensor& x) {
+    if (!n.path.empty()) board.visited(site, i);
+    return normalised(c, n, x);
+  };
+  // What a sub-layer adds to the stream: behind its own norm, scaled, and open to edits.
+  const auto added = [&](Site norm_site, const Norm& post, Site site, const Tensor& y, const Tensor& residual) {
+    const Tensor behind = norm(norm_site, post, y);
+    return board.hidden(site, i, c.residual_scale == 1 ? behind : behind * c.residual_scale, residual);
+  };
+  const Tensor n = c.norm_after ? input : norm(Site::Norm1, b.norm1, input);
+  const Tensor stream = c.residual_from_norm ? n : input;
+  const Tensor mixed = added(Site::PostNorm1, b.post_norm1, Site::AttnOut, attention(m, b, i, n, board, pass), stream);
+  if (c.parallel) {
+    const Tensor h = b.norm2.path.empty() ? n : norm(Site::Norm2, b.norm2, input);
+    return board.hidden(Site::BlockOut, i, stream + mixed + added(Site::PostNorm2, b.post_norm2, Site::MlpOut, mlp(m, b, i, h, board), stream));
+  }
+  Tensor x = stream + mixed;
+  if (c.norm_after) x = norm(Site::Norm1, b.norm1, x);
+  const Tensor h = c.norm_after ? x : norm(Site::Norm2, b.norm2, x);
+  if (c.residual_from_norm) x = h;
+  x = x + added(Site::PostNorm2, b.post_norm2, Site::MlpOut, mlp(m, b, i, h, board), x);
+  if (c.norm_after) x = norm(Site::Norm2, b.norm2, x);
+  return board.hidden(Site::BlockOut, i, x);
+}
+
+}  // namespace graft
