@@ -8,6 +8,7 @@
 #include "data/examples.h"
 #include "eval/generate.h"
 #include "model/loader.h"
+#include "model/rope.h"
 #include "support/conformance.h"
 #include "support/support.h"
 #include "tokenizer/tokenizer.h"
@@ -56,7 +57,14 @@ TEST(Generation, CacheEqualsRecomputation) {
   for (auto& family : families())
     for (auto& c : testing::method_cases()) {
       const Model base = random_model(testing::tiny_config(family.model_type), 3);
-      const Adapted adapted = attach(base, *c.row, c.make(), 1);
+      std::optional<Adapted> attached;
+      try {
+        attached = attach(base, *c.row, c.make(), 1);
+      } catch (const Error& e) {
+        EXPECT_NE(std::string(e.what()).find("no biases"), std::string::npos) << e.what();
+        continue;
+      }
+      const Adapted& adapted = *attached;
       const std::vector<std::vector<int64_t>> prompts{{5}, {1, 2, 3, 4, 5, 6}, {7, 8, 9}};
       GenerateConfig config;
       config.max_new_tokens = 8;
@@ -73,6 +81,38 @@ TEST(Generation, CacheEqualsRecomputation) {
         EXPECT_EQ(std::vector<int64_t>(ids.begin() + static_cast<int64_t>(prompts[i].size()), ids.end()), fast[i]) << family.model_type << " " << c.label << " prompt " << i;
       }
     }
+}
+
+// Where positions, windows or biases depend on how long the text has become: across the limit of "longrope" all is computed
+// again; ALiBi and partly rotated heads in the cache.
+TEST(Generation, CacheEqualsRecomputationInOtherShapes) {
+  const Json rope{{"rope_type", "longrope"}, {"factor", 4.0}, {"short_factor", {1.0, 1.1}}, {"long_factor", {2.0, 3.0}}, {"original_max_position_embeddings", 8}};
+  const std::pair<const char*, Json> variants[] = {{"phi3", {{"rope_scaling", rope}, {"original_max_position_embeddings", 8}, {"sliding_window", nullptr}}},
+                                                   {"llama", {{"rope_scaling", rope}}},
+                                                   {"falcon", {{"alibi", true}, {"new_decoder_architecture", false}, {"parallel_attn", false}}},
+                                                   {"phi", {{"qk_layernorm", false}}},
+                                                   {"opt", {{"do_layer_norm_before", false}}}};
+  for (auto& [family, change] : variants) {
+    Json config = testing::tiny_config(family);
+    config.update(change);
+    const Model model = random_model(config, 3);
+    const Sites sites(model.layers());
+    const std::vector<std::vector<int64_t>> prompts{{5}, {1, 2, 3, 4, 5, 6}, {7, 8, 9}};
+    GenerateConfig generation;
+    generation.max_new_tokens = 12;
+    const auto fast = generate(model, sites, prompts, {}, generation);
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      auto ids = prompts[i];
+      for (int64_t n = 0; n < generation.max_new_tokens; ++n) {
+        at::NoGradGuard no_grad;
+        Batch batch;
+        append_document(batch, ids, 1);
+        const Tensor h = hidden_states(model, sites, lay_out(model, sites, batch));
+        ids.push_back(logits(model, sites, h.narrow(0, h.size(0) - 1, 1)).argmax().item<int64_t>());
+      }
+      EXPECT_EQ(std::vector<int64_t>(ids.begin() + static_cast<int64_t>(prompts[i].size()), ids.end()), fast[i]) << family << " prompt " << i;
+    }
+  }
 }
 
 TEST(Generation, SamplingFollowsTheSeedAndTopKOneIsGreedy) {
@@ -145,6 +185,56 @@ TEST_F(Folder, BadFoldersAreInputErrorsThatNameTheThing) {
   all.erase(all.begin());
   save_safetensors(folder_ / "model.safetensors", all);
   EXPECT_NE(load_error().find("is missing"), std::string::npos);
+}
+
+// Nothing that changes the results is ignored: what a family does not have is refused by name.
+TEST(FamilyConfigs, OptionsThatAreNotThereAreErrorsThatNameThem) {
+  const std::tuple<const char*, Json, const char*> refused[] = {
+      {"llama", {{"sliding_window", 4}}, "sliding_window = 4 is not an option of the family llama"},
+      {"llama", {{"quantization_config", {{"bits", 4}}}}, "quantization_config"},
+      {"llama", {{"hidden_act", "nothing"}}, "hidden_act must be one of"},
+      {"llama", {{"partial_rotary_factor", 0.5}}, "partial_rotary_factor"},
+      {"llama", {{"rope_scaling", {{"rope_type", "linear"}}}}, "factor must be"},
+      {"llama", {{"rope_scaling", {{"rope_type", "linear"}, {"factor", 2.0}, {"mrope_section", {1, 1}}}}}, "mrope_section"},
+      {"llama", {{"rope_scaling", {{"rope_type", "longrope"}, {"factor", 2.0}, {"short_factor", {1.0}}, {"long_factor", {1.0, 2.0}}}}}, "short_factor"},
+      {"llama", {{"rope_scaling", "linear"}}, "rope_scaling must be a mapping"},
+      {"mistral", {{"layer_types", {"full_attention", "sliding_attention"}}}, "layer_types"},
+      {"mistral", {{"sliding_window", -1}}, "sliding_window"},
+      {"qwen2", {{"layer_types", {"chunked_attention", "full_attention"}}}, "layer_types"},
+      {"qwen2", {{"layer_types", {"full_attention"}}}, "layer_types"},
+      {"qwen2", {{"use_sliding_window", false}, {"layer_types", {"full_attention", "sliding_attention"}}}, "sliding_window"},
+      {"gemma", {{"use_bidirectional_attention", true}}, "use_bidirectional_attention"},
+      {"gemma2", {{"hidden_act", "relu"}}, "hidden_act"},
+      {"gemma3_text", {{"attn_logit_softcapping", 3.0}}, "attn_logit_softcapping"},
+      {"gemma3_text", {{"rope_parameters", {{"rope_theta", 1e4}}}}, "rope_parameters"},
+      {"phi", {{"partial_rotary_factor", 0.3}}, "must be rotated"},
+      {"phi", {{"head_dim", 8}}, "head_dim"},
+      {"phi3", {{"rope_scaling", {{"rope_type", "linear"}, {"factor", 2.0}}}}, "longrope"},
+      {"gpt2", {{"add_cross_attention", true}}, "add_cross_attention"},
+      {"gpt_neox", {{"num_key_value_heads", 2}}, "num_key_value_heads"},
+      {"falcon", {{"parallel_attn", false}}, "parallel_attn"},
+      {"falcon", {{"num_ln_in_parallel_attn", 3}}, "num_ln_in_parallel_attn"},
+      {"smollm3", {{"no_rope_layers", {1}}}, "no_rope_layers"},
+      {"bloom", {{"alibi", 3}}, "alibi"}};
+  for (auto& [family, change, words] : refused) {
+    Json config = testing::tiny_config(family);
+    config.update(change);
+    const std::string message = testing::error_of([&] { random_model(config, 1); }, Fault::Input);
+    EXPECT_NE(message.find(words), std::string::npos) << family << " " << change << ": " << message;
+  }
+  const std::string unknown = testing::error_of([] { find_family("mamba"); }, Fault::Input);
+  for (auto& row : families()) EXPECT_NE(unknown.find(row.model_type), std::string::npos);
+}
+
+// "proportional" has no family of ours that uses it by default: the first part of the frequencies, the others stand still.
+TEST(FamilyConfigs, ProportionalRopeTurnsTheFirstPart) {
+  Json config = testing::tiny_config("llama");
+  config["rope_parameters"] = {{"rope_type", "proportional"}, {"rope_theta", 100.0}, {"partial_rotary_factor", 0.5}, {"factor", 2.0}};
+  const Model model = random_model(config, 1);
+  const Tensor f = rope_frequencies(model.config.ropes[0], model.config, 9);
+  ASSERT_EQ(f.numel(), 2);
+  EXPECT_FLOAT_EQ(f[0].item<float>(), 0.5f);
+  EXPECT_FLOAT_EQ(f[1].item<float>(), 0.0f);
 }
 
 }  // namespace

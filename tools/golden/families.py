@@ -57,22 +57,38 @@ def fill(model):
     return model.eval()
 
 
-def run(config, ids):
+def build(config):
     settings = transformers.AutoConfig.for_model(**json.loads(json.dumps(config)))
     # Falcon's eager attention adds ALiBi twice, with the scores and with the mask.
-    model = fill(transformers.AutoModelForCausalLM.from_config(settings, attn_implementation="sdpa" if config.get("alibi") else "eager"))
+    return fill(transformers.AutoModelForCausalLM.from_config(settings, attn_implementation="sdpa" if config.get("alibi") else "eager"))
+
+
+def run(config, ids):
+    model = build(config)
     return [round(x, 6) for x in logprobs(reference_logits(model, ids), ids).tolist()]
 
 
 np.seterr(over="ignore")
-ids = some_ids(97, 40)
-cases = []
-for model_type, (base, variants) in FAMILIES.items():
-    for case in variants:
-        if case.name in REFUSED.get(model_type, []):
-            continue
-        config = {"model_type": model_type, **base, **case.options}
-        cases.append({"name": f"{model_type} {case.name}", "config": config, "tokens": case.length, "logprobs": run(config, ids[: case.length])})
-    print(model_type, len(variants), flush=True)
-lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
-OUT.write_text(f'{{"transformers":"{transformers.__version__}","ids":{json.dumps(ids)},"cases":[\n{lines}\n]}}\n')
+
+
+def main():
+    ids, cases = some_ids(97, 40), []
+    for model_type, (base, variants) in FAMILIES.items():
+        for case in variants:
+            if case.name in REFUSED.get(model_type, []):
+                continue
+            config = {"model_type": model_type, **base, **case.options}
+            cases.append({"name": f"{model_type} {case.name}", "config": config, "tokens": case.length, "logprobs": run(config, ids[: case.length])})
+        print(model_type, len(variants), flush=True)
+    write(OUT, {"transformers": transformers.__version__, "ids": ids}, cases)
+
+
+def write(file, head, cases):
+    """One case a line."""
+    lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in cases)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(head, separators=(",", ":"))[:-1] + f',"cases":[\n{lines}\n]}}\n')
+
+
+if __name__ == "__main__":
+    main()
