@@ -54,7 +54,7 @@ void add_eval(CLI::App& app) {
     const auto start = std::chrono::steady_clock::now();
     const Tokenizer tokenizer = Tokenizer::load(model->model);
     const Adapted adapted = model->load();
-    const auto examples = data->load(tokenizer, adapted);
+    const auto examples = data->load(tokenizer, adapted, model->model);
     const MetricResult result = evaluate(adapted.model, adapted.sites, tokenizer, examples, {*metric}, *generation)[0];
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (!items->empty()) {

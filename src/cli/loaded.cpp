@@ -31,16 +31,18 @@ void DataFlags::add(CLI::App& app, bool required) {
   app.add_option("--columns", columns, "other names of the columns: prompt=question,completion=answer");
   app.add_option("--template", prompt_template, "text of a row with {column} in braces");
   app.add_option("--response-template", response_template, "what stands behind it is the completion");
+  app.add_option("--chat-template", chat_template, "a chat template in place of the model's own, for rows with messages");
   app.add_option("--max-length", max_length, "longest row in tokens");
 }
 
-std::vector<Example> DataFlags::load(const Tokenizer& tokenizer, const Adapted& adapted) const {
+std::vector<Example> DataFlags::load(const Tokenizer& tokenizer, const Adapted& adapted, const std::string& model_folder) const {
   DataConfig config;
   if (!columns.empty()) set_from_text(config, "columns", columns, "data");
   if (!prompt_template.empty()) config.prompt_template = prompt_template;
   if (!response_template.empty()) config.response_template = response_template;
+  if (!chat_template.empty()) config.chat_template = chat_template;
   const int64_t room = adapted.model.config.max_positions - adapted.sites.input_row_count() - adapted.sites.kv_row_count();
-  TokenizedData data = tokenize_rows(text_rows(read_records(files), config, labels_beside(files)), tokenizer, config, max_length > 0 ? std::min(max_length, room) : room);
+  TokenizedData data = tokenize_rows(text_rows(read_records(files), config, labels_beside(files)), tokenizer, config, max_length > 0 ? std::min(max_length, room) : room, model_folder);
   if (data.cut) log_info("{} rows were cut", data.cut);
   if (data.dropped) log_info("{} rows have nothing to score and are left out", data.dropped);
   return std::move(data.examples);

@@ -17,10 +17,10 @@ struct ModelFlags {
 // --data and the options of reading it.
 struct DataFlags {
   std::vector<std::string> files;
-  std::string columns, prompt_template, response_template;
+  std::string columns, prompt_template, response_template, chat_template;
   int64_t max_length = 0;
   void add(CLI::App& app, bool required);
-  std::vector<Example> load(const Tokenizer& tokenizer, const Adapted& adapted) const;
+  std::vector<Example> load(const Tokenizer& tokenizer, const Adapted& adapted, const std::string& model_folder) const;
 };
 
 // "1,2,3" as ids; throws Fault::Usage.

@@ -64,7 +64,7 @@ void add_score(CLI::App& app) {
     if (ids_option->count()) rows.push_back(parse_ids(*ids));
     else if (text_option->count()) rows.push_back(tokenizer->encode(*text));
     else
-      for (auto& example : data->load(*tokenizer, adapted)) rows.push_back(example.ids);
+      for (auto& example : data->load(*tokenizer, adapted, model->model)) rows.push_back(example.ids);
     if (!logits_file->empty() && rows.size() != 1) usage_error("score", "--logits stores one text", "use --text or --ids");
     for (auto& row : rows) {
       if (row.empty()) usage_error("score", "there is no token to score", "give some text or ids");

@@ -16,7 +16,7 @@ namespace {
 std::vector<Example> load_split(const Plan& plan, const fs::path& file, int64_t rows, const Tokenizer& tokenizer, int64_t max_length) {
   auto records = read_records({file.string()});
   if (rows > 0 && static_cast<int64_t>(records.size()) > rows) records.resize(static_cast<size_t>(rows));
-  TokenizedData data = tokenize_rows(text_rows(records, plan.data, labels_beside({file.string()})), tokenizer, plan.data, max_length);
+  TokenizedData data = tokenize_rows(text_rows(records, plan.data, labels_beside({file.string()})), tokenizer, plan.data, max_length, plan.model);
   if (data.cut || data.dropped) log_info("{}: {} rows cut to {} tokens, {} left out", file.filename().string(), data.cut, max_length, data.dropped);
   return std::move(data.examples);
 }
@@ -24,7 +24,7 @@ std::vector<Example> load_split(const Plan& plan, const fs::path& file, int64_t 
 // Running text becomes rows of up to max_length tokens; JSONL is read as it is.
 std::vector<Example> load_forgetting(const Plan& plan, const Tokenizer& tokenizer, int64_t max_length) {
   if (plan.forgetting.empty()) return {};
-  if (plan.forgetting.extension() == ".jsonl") return tokenize_rows(text_rows(read_records({plan.forgetting.string()}), DataConfig{}), tokenizer, DataConfig{}, max_length).examples;
+  if (plan.forgetting.extension() == ".jsonl") return tokenize_rows(text_rows(read_records({plan.forgetting.string()}), DataConfig{}), tokenizer, DataConfig{}, max_length, plan.model).examples;
   const auto ids = tokenizer.encode(read_file(plan.forgetting), false);
   std::vector<Example> examples;
   const int64_t length = std::min<int64_t>(max_length, 512), limit = 64;  // at most 64 windows: enough for two digits

@@ -8,6 +8,7 @@ struct DataConfig : Config {
   Json columns;                                    // {"prompt": "question", ...}: our name → the file's
   std::optional<std::string> prompt_template;      // "Question: {question}\nAnswer: {answer}"
   std::optional<std::string> response_template;    // what stands after its last occurrence is learned
+  std::optional<std::string> chat_template;        // a file in place of the model's own, for rows with messages
   std::optional<int64_t> max_length;               // tokens; unset: the model's limit
   bool train_on_inputs = false, packing = true;
   std::string order = "shuffled";
@@ -17,6 +18,7 @@ struct DataConfig : Config {
     f("columns", columns, "other names of the columns: {\"prompt\": \"question\", \"completion\": \"answer\"}");
     f("template", prompt_template, "text of a row with {column} in braces; {{ and }} stand for braces");
     f("response_template", response_template, "with template: what stands behind its last occurrence is learned from");
+    f("chat_template", chat_template, "file with a chat template in place of the model's own, for rows with messages");
     f("max_length", max_length, "longest row in tokens; longer ones are cut", at_least(2));
     f("train_on_inputs", train_on_inputs, "learn from prompts too");
     f("packing", packing, "run the rows of a batch together without padding; false: one row at a time, same result");

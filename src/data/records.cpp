@@ -33,6 +33,11 @@ Json parse_row_json(std::string_view text, const std::string& where) {
   return parse_json(text, where);
 }
 
+// Conversations, and what else a chat template may want to see in its order.
+bool has_objects(const Json& row) {
+  return std::any_of(row.begin(), row.end(), [](const Json& value) { return value.is_array() && !value.empty() && value[0].is_object(); });
+}
+
 void add_lines(std::istream& in, const std::string& name, std::vector<Record>& records) {
   int64_t number = 0;
   for (std::string line; std::getline(in, line);) {
@@ -44,7 +49,8 @@ void add_lines(std::istream& in, const std::string& name, std::vector<Record>& r
     Json row = parse_row_json(line, where);
     if (!row.is_object())
       input_error("data", fmt::format("{} must hold an object but holds {}", where, shortened(row)), "one {\"text\": ...} or {\"prompt\": ..., \"completion\": ...} per line");
-    records.push_back({std::move(row), where});
+    chat::Value ordered = has_objects(row) ? chat::Value::parse(line, where) : chat::Value();
+    records.push_back({std::move(row), where, std::move(ordered)});
   }
   if (in.bad()) input_error("data", fmt::format("cannot read {}", name));
 }
@@ -56,10 +62,12 @@ void add_list(const std::string& name, std::vector<Record>& records) {
   require_utf8(text, name);
   Json all = parse_row_json(text, name);
   if (!all.is_array()) input_error("data", fmt::format("{} must hold a list of objects", name), "one object per line belongs into a .jsonl file");
+  const bool conversations = std::any_of(all.begin(), all.end(), [](const Json& row) { return row.is_object() && has_objects(row); });
+  const chat::Value ordered = conversations ? chat::Value::parse(text, name) : chat::Value();
   for (size_t i = 0; i < all.size(); ++i) {
     const std::string where = fmt::format("{} row {}", name, i + 1);
     if (!all[i].is_object()) input_error("data", fmt::format("{} must be an object but is {}", where, shortened(all[i])));
-    records.push_back({std::move(all[i]), where});
+    records.push_back({std::move(all[i]), where, conversations ? ordered.list_data().items[i] : chat::Value()});
   }
 }
 

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "chat/value.h"
 #include "core/json.h"
 
 namespace graft {
@@ -10,6 +11,8 @@ namespace graft {
 struct Record {
   Json fields;        // an object
   std::string where;  // "train.jsonl line 7"
+  // Of rows with lists of objects, such as messages: the same with the keys in the file's order, which templates show.
+  chat::Value ordered = {};
 };
 
 // By their ending: .json holds a list of objects, .csv and .tsv a table with a header (data/table.h), any other file one

@@ -65,12 +65,11 @@ class RowReader {
   Json fields(const Record& record) const { return columns_.empty() ? record.fields : renamed(record, columns_); }
 
   // Prompt, completion and references; the completion of a labelled row is the one for `label`.
-  void read(const Json& fields, TextRow& row) const {
+  void read(const Json& fields, const chat::Value& ordered, TextRow& row) const {
     read_references(fields, row);
     if (template_) return read_template(fields, row);
     if (fields.contains("messages"))
-      usage_error("data", fmt::format("{}: rows with 'messages' need a chat template, which this version does not apply", row.where),
-                  "give rows with prompt and completion");
+      return read_conversation(fields, ordered, row);
     const auto text = [&](const char* key) { return text_of(fields.at(key), key, row.where); };
     if (fields.contains("label") && fields.contains("text")) {
       row.prompt = text("text") + "\nLabel:";
@@ -108,6 +107,22 @@ class RowReader {
     const Json& list = fields.at("references");
     if (!list.is_array() || list.empty()) input_error("data", fmt::format("{}: 'references' must be a list of texts but is {}", row.where, list.is_array() ? "empty" : shortened(list)));
     for (auto& reference : list) row.references.push_back(text_of(reference, "references", row.where));
+  }
+
+  // `ordered` is the row as it stands in the file, before columns are renamed.
+  void read_conversation(const Json& fields, const chat::Value& ordered, TextRow& row) const {
+    chat::Value source = chat::Value::dict();
+    for (const char* key : {"messages", "tools", "documents"}) {
+      if (!fields.contains(key)) continue;
+      const std::string theirs = columns_.contains(key) ? columns_[key].get<std::string>() : std::string(key);
+      const chat::Value* found = ordered.is(chat::Kind::Dict) ? ordered.get(theirs) : nullptr;
+      source.set(chat::Value(key), found ? *found : chat::Value::from(fields.at(key)));
+    }
+    row.conversation = std::make_shared<chat::Conversation>(chat::Conversation::from(source, row.where));
+    for (auto& message : row.conversation->messages.list_data().items) {
+      const chat::Value *role = message.get("role"), *content = message.get("content");
+      if (role->string() == "assistant") row.completion = content && content->is(chat::Kind::String) ? content->string() : std::string();
+    }
   }
 
   void read_template(const Json& fields, TextRow& row) const {
@@ -148,7 +163,7 @@ void add_choices(const RowReader& reader, Json fields, const std::vector<std::st
     fields["label"] = label;
     TextRow other;
     other.where = row.where;
-    reader.read(fields, other);
+    reader.read(fields, {}, other);
     // The label stands in the prompt as well: what follows is no choice between labels.
     if (other.prompt != row.prompt) return row.choices.clear();
     row.choices.push_back(std::move(other.completion));
@@ -175,7 +190,7 @@ std::vector<TextRow> text_rows(const std::vector<Record>& records, const DataCon
     rows[i].where = records[i].where;
     rows[i].id = fields.contains("id") ? as_text(fields.at("id")) : std::to_string(i);
     own[i] = reader.label(fields, rows[i].where);
-    reader.read(fields, rows[i]);
+    reader.read(fields, records[i].ordered, rows[i]);
     if (own[i]) seen.insert(*own[i]);
   }
   if (!seen.empty()) {

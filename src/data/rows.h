@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "chat/chat_template.h"
 #include "data/config.h"
 #include "data/records.h"
 
@@ -16,6 +17,7 @@ struct TextRow {
   std::vector<std::string> choices;     // completions to choose from, in a fixed order; empty: none
   int64_t label = -1;                   // index of the right choice
   std::string where;                    // "train.jsonl line 7"
+  std::shared_ptr<const chat::Conversation> conversation;  // of rows with messages; the prompt is then filled by tokenize_rows
 };
 
 // Kinds of rows, told apart row by row by their keys after `columns` are renamed:
@@ -23,6 +25,8 @@ struct TextRow {
 //   {"text", "label"}              prompt "{text}\nLabel:", completion " {label}"
 //   {"text_a", "text_b", "label"}  prompt "{text_a}\n{text_b}\nLabel:", completion " {label}"
 //   {"prompt", "completion"}       with "references": [...] beside the completion or in its place
+//   {"messages"}                   with "tools" where there are any: the assistant's turns are learned, as the model's chat
+//                                  template writes them; the completion is the last one's content
 //   {"text"}                       all of it is learned
 // Values are texts; numbers are taken as they are written. Other columns are left alone.
 //
@@ -30,7 +34,7 @@ struct TextRow {
 // else those of the rows, sorted. With a template they are filled with each label, where `response_template` stands before it.
 // More than 1000 different labels are no classes: such rows get no choices.
 //
-// Throws Fault::Usage for bad options and rows with "messages", Fault::Input naming the row for a missing column (naming those
+// Throws Fault::Usage for bad options, Fault::Input naming the row for a missing column (naming those
 // there are), a value that is no text, and a label that is empty or not in the file.
 std::vector<TextRow> text_rows(const std::vector<Record>& records, const DataConfig& config, const std::filesystem::path& labels_file = {});
 

@@ -17,6 +17,7 @@ constexpr int64_t kTokensPerBatch = 4096;  // enough for full speed, small in me
 struct Document {
   std::vector<int64_t> ids;
   int64_t learned_from;
+  std::vector<TokenSpan> skipped = {};
 };
 
 // Sum of token losses and number of tokens for each document, packed into batches.
@@ -26,7 +27,7 @@ std::vector<std::pair<double, int64_t>> document_losses(const Model& model, cons
     Batch batch;
     size_t end = begin;
     while (end < documents.size() && (end == begin || batch.tokens() + static_cast<int64_t>(documents[end].ids.size()) <= kTokensPerBatch)) {
-      append_document(batch, documents[end].ids, documents[end].learned_from);
+      append_document(batch, documents[end].ids, documents[end].learned_from, documents[end].skipped);
       ++end;
     }
     if (batch.supervised() > 0) {
@@ -46,7 +47,7 @@ std::vector<std::pair<double, int64_t>> document_losses(const Model& model, cons
 
 std::vector<Document> whole(const std::vector<Example>& examples) {
   std::vector<Document> documents;
-  for (auto& e : examples) documents.push_back({e.ids, e.learned_from});
+  for (auto& e : examples) documents.push_back({e.ids, e.learned_from, e.skipped});
   return documents;
 }
 
