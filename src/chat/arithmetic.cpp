@@ -13,7 +13,8 @@ constexpr size_t kMostRepeated = 1 << 24;
   render_error(fmt::format("unsupported operand type(s) for {}: '{}' and '{}'", sign, a.type(), b.type()));
 }
 
-int64_t within_64_bits(bool overflow, int64_t result) {
+// `result` is what the call in front of it wrote.
+int64_t within_64_bits(bool overflow, const int64_t& result) {
   if (overflow) render_error("an integer grows beyond 64 bits");
   return result;
 }

@@ -9,7 +9,7 @@ namespace graft::chat {
 namespace {
 
 constexpr size_t kLongestText = 1 << 24;   // bytes
-constexpr size_t kMostWork = 1ull << 30;   // bytes of text, items, and evaluated expressions, together
+constexpr size_t kMostWork = 1ull << 30;   // bytes of text and kStep for each step, together
 constexpr size_t kMostNamespaces = 10000;
 
 }  // namespace
@@ -93,7 +93,7 @@ Evaluator::Flow Evaluator::run_body(const Body& body, const ScopePtr& scope) {
 
 Evaluator::Flow Evaluator::run_statement(const Statement& s, const ScopePtr& scope) {
   const Deeper deeper(*this);
-  spend(1);
+  spend(kStep);
   at_ = s.at;
   switch (s.kind) {
     case Statement::Text: write(s.text); break;
@@ -127,7 +127,7 @@ Evaluator::Flow Evaluator::run_for(const Statement& s, const ScopePtr& scope) {
   const Value source = eval(*s.value, scope);
   at_ = s.value->at;
   Values all = items_of(source);
-  spend(all.size());
+  spend(all.size() * kStep);
   if (s.condition) {
     Values kept;
     for (auto& item : all) {
@@ -185,7 +185,7 @@ void Evaluator::run_macro(const Statement& s, const ScopePtr& scope) { scope->se
 
 Value Evaluator::make_macro(const Statement& statement, const ScopePtr& scope, std::string name) {
   captured_scopes_.push_back(scope);
-  spend(64);
+  spend(kStep);
   return Value::function(std::move(name), [&statement, scope](Evaluator& evaluator, Arguments& arguments) { return evaluator.call_macro(statement, scope, arguments); });
 }
 
@@ -242,7 +242,7 @@ Value Evaluator::call(const Value& function, Arguments& arguments) {
   const Deeper deeper(*this);
   require_defined(function);
   if (!function.is(Kind::Function)) render_error(fmt::format("'{}' object is not callable", function.type()));
-  spend(1);
+  spend(kStep);
   Value result = function.function_data().call(*this, arguments);
   if (result.is(Kind::String)) spend(result.string().size());
   else if (result.is(Kind::List)) spend(result.list_data().items.size());

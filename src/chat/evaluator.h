@@ -10,6 +10,7 @@
 
 namespace graft::chat {
 
+constexpr size_t kStep = 64;  // what an expression or statement counts as work
 constexpr int kDeepestRun = 1500;  // statements and expressions inside one another, through macros too
 
 // The names of a block: what it sets is gone behind it.
@@ -32,7 +33,7 @@ class Evaluator {
   Value call(const Value& function, Arguments& arguments);
   // A namespace of this run: they can hold one another, so they are taken apart at its end.
   Value new_namespace();
-  // Counts work: bytes of new text and items of new lists. Throws RenderError when a template does too much.
+  // Counts work: bytes of new text, items of new lists, steps. Throws RenderError when a template does too much.
   void spend(size_t amount);
   size_t at() const { return at_; }  // byte offset of what ran last
 

@@ -8,7 +8,7 @@ namespace graft::chat {
 Value Evaluator::eval(const Expression& e, const ScopePtr& scope) {
   if (e.kind == Expression::Constant) return e.value;
   if (e.kind == Expression::Name) return eval_name(e, scope);
-  spend(1);
+  spend(kStep);
   if (++depth_ > kDeepestRun) {  // not a guard's destructor: the frame of this function is on the stack many times
     --depth_;
     at_ = e.at;

@@ -86,7 +86,9 @@ Value range(Evaluator& evaluator, Arguments& arguments) {
   Values items;
   for (int64_t i = 0; i < static_cast<int64_t>(size); ++i) items.emplace_back(start + i * step);
   evaluator.spend(items.size());
-  return Value::list(std::move(items), Sequence::Range);
+  Value result = Value::list(std::move(items), Sequence::Range);
+  result.list_data().stop = stop;
+  return result;
 }
 
 // Entries of a mapping or of a list of pairs, then the named arguments.

@@ -222,7 +222,7 @@ std::vector<std::string> split_space(std::string_view text, int64_t most) {
   std::vector<std::string> words;
   for (text = strip_left(text); !text.empty(); text = strip_left(text)) {
     if (most >= 0 && static_cast<int64_t>(words.size()) >= most) {
-      words.emplace_back(strip_right(text));
+      words.emplace_back(text);
       break;
     }
     size_t end = 0;
@@ -238,7 +238,7 @@ std::vector<std::string> split_space_from_right(std::string_view text, int64_t m
   std::vector<std::string> words;
   for (text = strip_right(text); !text.empty(); text = strip_right(text)) {
     if (most >= 0 && static_cast<int64_t>(words.size()) >= most) {
-      words.emplace_back(strip_left(text));
+      words.emplace_back(text);
       break;
     }
     size_t begin = text.size();

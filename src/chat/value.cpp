@@ -51,9 +51,10 @@ std::string list_repr(const ListData& list) {
     case Sequence::Range: break;
   }
   const int64_t size = static_cast<int64_t>(list.items.size());
-  if (size == 0) return "range(0, 0)";
+  if (size == 0) return fmt::format("range({0}, {0})", list.stop);
   const int64_t start = list.items[0].integer(), step = size > 1 ? list.items[1].integer() - start : 1;
-  return step == 1 ? fmt::format("range({}, {})", start, start + size) : fmt::format("range({}, {}, {})", start, start + size * step, step);
+  const int64_t end = list.stop ? list.stop : start + size * step;
+  return step == 1 ? fmt::format("range({}, {})", start, end) : fmt::format("range({}, {}, {})", start, end, step);
 }
 
 }  // namespace
@@ -75,7 +76,7 @@ Value Value::list(Values items, Sequence sequence) {
   value.kind_ = Kind::List;
   int depth = 0;
   for (auto& item : items) depth = std::max(depth, item.depth());
-  value.data_ = std::make_shared<ListData>(ListData{sequence, std::move(items), 0, one_deeper(depth)});
+  value.data_ = std::make_shared<ListData>(ListData{sequence, std::move(items), 0, one_deeper(depth), 0});
   return value;
 }
 

@@ -96,6 +96,7 @@ struct ListData {
   Values items;
   size_t at = 0;  // of an Iterator: what was taken already
   int depth = 1;
+  int64_t stop = 0;  // of a Range that range() made: it is printed
 };
 
 struct DictData {

@@ -122,7 +122,7 @@ Plan read_plan(const fs::path& file) {
   plan.title = r.text("title", file.stem().string());
   plan.model = file_of(r, "model", folder, true);
   if (!r.has("data")) r.refuse("data", "a mapping with train, dev and test");
-  const Reader d(r.at("data"), "data", {"train", "dev", "test", "columns", "template", "response_template", "max_length", "train_rows", "dev_rows", "test_rows"});
+  const Reader d(r.at("data"), "data", {"train", "dev", "test", "columns", "template", "response_template", "chat_template", "max_length", "train_rows", "dev_rows", "test_rows"});
   plan.train = file_of(d, "train", folder, true);
   plan.dev = file_of(d, "dev", folder, true);
   plan.test = file_of(d, "test", folder, true);
@@ -134,6 +134,7 @@ Plan read_plan(const fs::path& file) {
   Json formats = Json::object();
   for (const char* key : {"columns", "template", "response_template", "max_length"})
     if (d.has(key)) formats[key] = d.at(key);
+  if (d.has("chat_template")) formats["chat_template"] = file_of(d, "chat_template", folder, true).string();
   from_json(plan.data, formats, "plan");
   plan.forgetting = file_of(r, "forgetting", folder, false);
   if (r.has("generation")) from_json(plan.generation, r.at("generation"), "plan");
