@@ -192,8 +192,8 @@ Value item_of(const Value& value, const Value& key) {
 Value slice_of(const Value& value, const Value& start, const Value& stop, const Value& step) {
   require_defined(value);
   for (const Value* bound : {&start, &stop, &step})
-    if (!bound->is(Kind::None) && !bound->is_integral()) return Value::undefined(fmt::format("{} object has no such slice", value.type()));
-  if (!subscriptable(value)) return Value::undefined(fmt::format("{} object has no slices", value.type()));
+    if (!bound->is(Kind::None) && !bound->is_integral()) render_error("slice indices must be integers or None");
+  if (!subscriptable(value)) render_error(fmt::format("'{}' object is not subscriptable", value.type()));
   const int64_t by = step.is(Kind::None) ? 1 : step.integer(), size = length_of(value);
   if (by == 0) render_error("slice step cannot be zero");
   const auto bound = [&](const Value& given, int64_t otherwise) {

@@ -108,7 +108,7 @@ Value filter_reverse(Evaluator&, const Value& value, Arguments& arguments) {
   if (value.is(Kind::String)) return slice_of(value, Value::none(), Value::none(), -1);
   Values items = items_of(value);
   std::reverse(items.begin(), items.end());
-  return iterator(std::move(items));
+  return value.is_sequence(Sequence::Iterator) ? Value::list(std::move(items)) : iterator(std::move(items));
 }
 
 Value filter_map(Evaluator& evaluator, const Value& value, Arguments& arguments) {
