@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/files.h"
 #include "core/json.h"
 #include "core/torch.h"
 #include "data/examples.h"
@@ -87,7 +88,9 @@ TEST(FamilyCoverage, EveryFamilyHasCases) {
   for (auto& c : golden()["cases"]) ++cases[c["config"]["model_type"]];
   EXPECT_EQ(families().size(), 20u);
   for (auto& row : families()) EXPECT_GE(cases[row.model_type], 7) << row.model_type;
-  EXPECT_GE(golden()["cases"].size(), 300u);
+  EXPECT_GE(golden()["cases"].size(), 400u);
+  const std::string page = read_file(testing::source_folder() / "docs/families.md");
+  for (auto& row : families()) EXPECT_NE(page.find(fmt::format("| `{}` |", row.model_type)), std::string::npos) << row.model_type;
 }
 
 }  // namespace
