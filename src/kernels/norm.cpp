@@ -91,6 +91,7 @@ Tensor rms_norm_composed(const Tensor& x, const Tensor& weight, double eps) {
 }
 
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
+  if (x.scalar_type() == at::kHalf || x.scalar_type() == at::kBFloat16) return rms_norm(x.to(at::kFloat), weight.to(at::kFloat), eps).to(x.scalar_type());
   if (!fused_here(x)) return rms_norm_composed(x, weight, eps);
   return RmsNormFunction::apply(x, weight, eps);
 }

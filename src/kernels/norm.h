@@ -4,7 +4,8 @@
 
 namespace graft::kernels {
 
-// x [tokens, width], weight [width] → x / sqrt(mean(x²) + eps) · weight. Keeps x and one number a row.
+// x [tokens, width], weight [width] → x / sqrt(mean(x²) + eps) · weight. Keeps x and one number a row. Half-precision rows
+// are normalised in float32.
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps);
 Tensor rms_norm_composed(const Tensor& x, const Tensor& weight, double eps);
 

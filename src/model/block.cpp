@@ -88,7 +88,7 @@ Tensor normalised(const ModelConfig& c, const Norm& norm, const Tensor& x) {
   if (norm.path.empty()) return x;
   switch (c.norm) {
     case NormKind::Rms: return kernels::rms_norm(x, norm.weight, c.norm_eps);
-    case NormKind::RmsPlusOne: return kernels::rms_norm(x, norm.weight + 1, c.norm_eps);
+    case NormKind::RmsPlusOne: return kernels::rms_norm(x, norm.weight.to(at::promote_types(norm.weight.scalar_type(), at::kFloat)) + 1, c.norm_eps);
     case NormKind::Layer: break;
   }
   return kernels::layer_norm(x, norm.weight, norm.bias, c.norm_eps);

@@ -16,7 +16,7 @@ Tensor index_tensor(const std::vector<int64_t>& values, at::Device device) { ret
 void add_positions(const Model& model, const std::vector<int64_t>& lengths, Pass& pass) {
   for (auto& rope : model.config.ropes) pass.angles.push_back(rope_angles(rope, model.config, pass.positions, pass.starts, lengths, model.dtype()));
   if (model.config.alibi != Alibi::None)
-    pass.key_bias = alibi_bias(model.config, *std::max_element(lengths.begin(), lengths.end())).to(model.device(), model.dtype());
+    pass.key_bias = alibi_bias(model.config, *std::max_element(lengths.begin(), lengths.end())).to(model.device());
 }
 
 Tensor scaled(const Tensor& x, double scale) { return scale == 1 ? x : x * scale; }
