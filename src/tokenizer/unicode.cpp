@@ -1,10 +1,6 @@
 #include "tokenizer/unicode.h"
 
-#include <utf8proc.h>
-
-#include <cstdlib>
-
-#include "core/check.h"
+#include <cstring>
 
 namespace graft {
 namespace {
@@ -37,17 +33,20 @@ size_t well_formed(std::string_view s, size_t at, size_t* broken) {
   return length;
 }
 
-utf8proc_category_t category(uint32_t code) { return utf8proc_category(static_cast<utf8proc_int32_t>(code)); }
-
 }  // namespace
 
 size_t utf8_length(std::string_view text, size_t at) {
+  if (static_cast<unsigned char>(text[at]) < 0x80) return 1;
   size_t broken = 0;
   const size_t length = well_formed(text, at, &broken);
   return length ? length : 1;
 }
 
 uint32_t decode_utf8(std::string_view text, size_t at, size_t* length) {
+  if (const auto first = static_cast<unsigned char>(text[at]); first < 0x80) {
+    *length = 1;
+    return first;
+  }
   size_t broken = 0;
   const size_t n = well_formed(text, at, &broken);
   *length = n ? n : 1;
@@ -73,6 +72,11 @@ void append_utf8(std::string& text, uint32_t code) {
 bool valid_utf8(std::string_view text) {
   size_t broken = 0;
   for (size_t at = 0; at < text.size();) {
+    uint64_t eight;
+    if (at + 8 <= text.size() && (std::memcpy(&eight, text.data() + at, 8), (eight & 0x8080808080808080u) == 0)) {
+      at += 8;
+      continue;
+    }
     const size_t n = well_formed(text, at, &broken);
     if (!n) return false;
     at += n;
@@ -95,49 +99,10 @@ std::string repair_utf8(std::string_view text) {
   return out;
 }
 
-bool is_whitespace(uint32_t c) {
-  if ((c >= 9 && c <= 13) || c == 0x85) return true;
-  const auto k = category(c);
-  return k == UTF8PROC_CATEGORY_ZS || k == UTF8PROC_CATEGORY_ZL || k == UTF8PROC_CATEGORY_ZP;
-}
-
-bool is_punctuation(uint32_t c) {
-  if ((c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126)) return true;
-  const auto k = category(c);
-  return k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO;
-}
-
-bool is_number(uint32_t c) {
-  const auto k = category(c);
-  return k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_NO;
-}
-
-bool is_word(uint32_t c) {
-  const auto k = category(c);
-  return (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_ME) || k == UTF8PROC_CATEGORY_ND || k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_PC;
-}
-
-std::string normalize_unicode(const std::string& text, UnicodeForm form) {
-  int options = UTF8PROC_STABLE;
-  options |= form == UnicodeForm::C || form == UnicodeForm::KC ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
-  if (form == UnicodeForm::KC || form == UnicodeForm::KD) options |= UTF8PROC_COMPAT;
-  utf8proc_uint8_t* result = nullptr;
-  const auto length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()), &result,
-                                   static_cast<utf8proc_option_t>(options));
-  if (length < 0) fail(Fault::Internal, "tokenizer", fmt::format("Unicode normalisation failed: {}", utf8proc_errmsg(length)));
-  std::string out(reinterpret_cast<char*>(result), static_cast<size_t>(length));
-  std::free(result);
-  return out;
-}
-
-std::string lowercase(const std::string& text) {
-  std::string out;
-  for (size_t at = 0; at < text.size();) {
-    size_t n = 0;
-    append_utf8(out, static_cast<uint32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(decode_utf8(text, at, &n)))));
-    at += n;
-  }
-  return out;
+size_t utf8_before(std::string_view text, size_t at, size_t floor) {
+  size_t begin = at - 1;
+  while (begin > floor && (static_cast<unsigned char>(text[begin]) & 0xC0) == 0x80) --begin;
+  return begin;
 }
 
 }  // namespace graft
