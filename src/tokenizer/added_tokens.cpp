@@ -52,7 +52,8 @@ void AddedTokens::add(const std::vector<AddedToken>& tokens, const Vocabulary& m
     const auto in_model = model.id(token.content);
     const int64_t id = known != ids_.end() ? known->second : in_model ? *in_model : next++;
     std::string text = token.content;
-    if (token.normalized && normalizer) normalizer(text);
+    bool start = true;
+    if (token.normalized && normalizer) normalizer(text, start);
     if (token.special) special_.insert(token.content);
     ids_[token.content] = id;
     tokens_[id] = {token, std::move(text)};
@@ -99,7 +100,7 @@ void AddedTokens::split(const Stretch& input, bool after_normalization, std::vec
     if (entry.token.lstrip) begin = std::max(spaces_before(text, begin, 0), start);
     if (entry.token.rstrip) end = spaces_behind(text, end);
     if (start < begin) out.push_back({text.substr(start, begin - start), -1, input.first && start == 0});
-    out.push_back({{}, *hit, false});
+    if (begin < end) out.push_back({{}, *hit, false});  // else within the white space of the token before
     start = end;
   }
   if (start < text.size()) out.push_back({text.substr(start), -1, input.first && start == 0});

@@ -90,9 +90,10 @@ void Pattern::matches(std::string_view text, std::vector<Span>& found) const {
   }
 }
 
-std::string Pattern::replace(std::string_view text, const std::string& with) const {
+std::string Pattern::replace(std::string_view text, const std::string& with, bool* dropped_start) const {
   std::vector<Span> found;
   matches(text, found);
+  if (dropped_start) *dropped_start = with.empty() && !found.empty() && found[0].first == 0 && found[0].second > 0;
   std::string out;
   out.reserve(text.size());
   size_t last = 0;

@@ -20,7 +20,8 @@ class Pattern {
 
   // All matches from left to right, empty ones too; appended to `found`.
   void matches(std::string_view text, std::vector<Span>& found) const;
-  std::string replace(std::string_view text, const std::string& with) const;
+  // `dropped_start` tells that the text's first characters were replaced by nothing.
+  std::string replace(std::string_view text, const std::string& with, bool* dropped_start = nullptr) const;
 
   // Where a match that begins at `at` ends. Only for the expressions of GPT-2, Llama 3 and Qwen 2, which match everywhere and
   // have a matcher by hand; null for others.

@@ -85,7 +85,9 @@ std::string property_class(const std::string& name, bool negative) {
   const std::lock_guard lock(mutex);
   std::string& text = known[(negative ? "^" : "") + name];
   if (!text.empty()) return text;
-  const CodeRanges ours = regex_property(name);
+  // Oniguruma's \w takes ² ³ ¹ ¼ ½ ¾ for word characters, but not where it stands in a class ("W" here).
+  CodeRanges ours = regex_property(name == "W" ? "w" : name);
+  if (name == "W") ours = without(ours, {{0xB2, 0xB4}, {0xB9, 0xBA}, {0xBC, 0xBF}});
   if (negative) return text = in_class(complement(ours));
   const CodeRanges theirs = pcre2_property(name);
   text = without(theirs, ours).empty() && !theirs.empty() ? "\\p{" + name + "}" + in_class(without(ours, theirs)) : in_class(ours);
@@ -100,11 +102,7 @@ class Translator {
     while (at_ < in_.size()) {
       if (in_[at_] == '\\') escape();
       else if (inside_) class_character();
-      else if (in_.compare(at_, 2, "(?") == 0) options();
-      else {
-        if (in_[at_] == '[') begin_class();
-        else out_ += in_[at_++];
-      }
+      else plain();
     }
     return out_;
   }
@@ -112,6 +110,23 @@ class Translator {
  private:
   [[noreturn]] void refuse(const char* what) const {
     input_error("tokenizer", fmt::format("{}: the expression '{}' has {} at character {}, which is not supported", where_, in_, what, at_));
+  }
+  void plain() {
+    const char c = in_[at_];
+    if (c == '(') caseless_.push_back(caseless_.back());
+    if (c == ')' && caseless_.size() > 1) caseless_.pop_back();
+    if (in_.compare(at_, 2, "(?") == 0) return options();
+    if (c == '[') return begin_class();
+    if (caseless_.back()) check_folding();
+    out_ += in_[at_++];
+  }
+  // Without regard to case Oniguruma also takes ß for ss, and so on: one character for two, which PCRE2 does not.
+  void check_folding() {
+    if (static_cast<unsigned char>(in_[at_]) >= 0x80) refuse("a character beyond ASCII without regard to case");
+    std::string pair = in_.substr(at_, 2);
+    for (char& c : pair) c = static_cast<char>(tolower(static_cast<unsigned char>(c)));
+    for (const char* folded : {"ss", "ff", "fi", "fl", "st"})
+      if (pair == folded) refuse("letters without regard to case that a ligature may stand for");
   }
   void begin_class() {
     inside_ = true;
@@ -121,13 +136,8 @@ class Translator {
   }
   void class_character() {
     const char c = in_[at_];
-    if (c == '[') {
-      const size_t end = in_.compare(at_, 2, "[:") == 0 ? in_.find(":]", at_) : std::string::npos;
-      if (end == std::string::npos) refuse("a class within a class");
-      out_.append(in_, at_, end + 2 - at_);
-      at_ = end + 2;
-      return;
-    }
+    if (in_.compare(at_, 2, "[:") == 0) refuse("a POSIX class");
+    if (c == '[') refuse("a class within a class");
     if (in_.compare(at_, 2, "&&") == 0) refuse("an intersection of classes");
     if (c == ']') inside_ = false;
     out_ += c;
@@ -140,11 +150,20 @@ class Translator {
     size_t end = at_;
     while (end < in_.size() && (isalpha(static_cast<unsigned char>(in_[end])) || in_[end] == '-')) ++end;
     if (end >= in_.size() || (in_[end] != ':' && in_[end] != ')') || end == at_) return;
-    for (; at_ < end; ++at_) out_ += in_[at_] == 'm' ? 's' : in_[at_];
+    bool on = true, caseless = caseless_.back();
+    for (; at_ < end; ++at_) {
+      if (in_[at_] == '-') on = false;
+      if (in_[at_] == 'i') caseless = on;
+      out_ += in_[at_] == 'm' ? 's' : in_[at_];
+    }
+    // (?i) without a group lasts until the group around it ends.
+    if (in_[end] == ')') caseless_.pop_back();
+    caseless_.back() = caseless;
+    if (in_[end] == ')') caseless_.push_back(caseless);
   }
-  void add(const std::string& positive, const std::string& name, bool negative) {
-    if (inside_) out_ += negative ? property_class(name, true) : positive;
-    else out_ += (negative ? "[^" : "[") + positive + "]";
+  void add(const std::string& name, bool negative) {
+    if (inside_) out_ += property_class(name, negative);
+    else out_ += (negative ? "[^" : "[") + property_class(name, false) + "]";
   }
   void escape() {
     if (at_ + 1 >= in_.size()) refuse("a single \\");
@@ -164,9 +183,9 @@ class Translator {
         break;
       }
       case 'd':
-      case 'D': add(property_class("Nd", false), "Nd", negative); break;
+      case 'D': add("Nd", negative); break;
       case 'w':
-      case 'W': add(property_class("w", false), "w", negative); break;
+      case 'W': add(inside_ ? "W" : "w", negative); break;
       case 'h':
       case 'H':
         if (inside_ && negative) refuse("\\H in a class");
@@ -201,7 +220,7 @@ class Translator {
     static const std::map<std::string, std::string> kLongNames = {
         {"Letter", "L"}, {"Mark", "M"}, {"Number", "N"}, {"Punctuation", "P"}, {"Punct", "P"}, {"Symbol", "S"}, {"Separator", "Z"}, {"Digit", "Nd"}, {"Lower", "Ll"}, {"Upper", "Lu"}};
     if (const auto found = kLongNames.find(name); found != kLongNames.end()) name = found->second;
-    if (name != "w" && !regex_property(name).empty()) add(property_class(name, false), name, negative);
+    if (name != "w" && name != "W" && !regex_property(name).empty()) add(name, negative);
     else out_ += fmt::format("\\{}{{{}}}", negative ? 'P' : 'p', name);  // scripts and the like
     at_ = close + 1;
   }
@@ -209,6 +228,7 @@ class Translator {
   const std::string& in_;
   const std::string& where_;
   std::string out_;
+  std::vector<bool> caseless_{false};  // of the groups around
   size_t at_ = 0;
   bool inside_ = false;
 };

@@ -1,5 +1,4 @@
-// SentencePiece's own files: a protobuf of pieces, scores and rules (sentencepiece_model.proto). Encoding and decoding are the library's,
-// except that tokens which tokenizer_config.json declares are also found in texts, as transformers does.
+// SentencePiece's own files: a protobuf of pieces, scores and rules (sentencepiece_model.proto). Encoding and decoding are the library's.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -124,7 +123,7 @@ Normalizer make_normalizer(const Model& model, const std::string& name) {
   std::shared_ptr<const CharsMap> map;
   if (!model.charsmap.empty()) map = std::make_shared<CharsMap>(model.charsmap, name);
   const std::string space = model.escape_spaces ? kSpaceMark : " ";
-  return [map, space, suffix = model.space_as_suffix, dummy = model.dummy_prefix, remove = model.remove_extra_spaces](std::string& text) {
+  return [map, space, suffix = model.space_as_suffix, dummy = model.dummy_prefix, remove = model.remove_extra_spaces](std::string& text, bool&) {
     // The replacement of what `rest` begins with, and how long that is.
     const auto replaced = [&](std::string_view rest, size_t* length) -> std::string_view {
       if (map)
@@ -187,7 +186,7 @@ Decoder make_decoder(const Model& model, const std::unordered_set<std::string>& 
       if (at_start && (dummy || remove) && !suffix && rest.starts_with(kSpaceMark)) {
         rest.remove_prefix(3);
         if (!remove || !rest.empty()) at_start = false;
-      } else if (!shown.contains(token)) {
+      } else {
         at_start = false;
       }
       for (size_t at = rest.find(kSpaceMark); at != std::string_view::npos; at = rest.find(kSpaceMark)) {
@@ -219,6 +218,7 @@ VocabularyPointer make_unigram_model(const Model& model, TokenMap tokens) {
   parts.lowest = lowest;
   parts.unk_id = model.unk_id;
   parts.byte_fallback = model.byte_fallback;
+  parts.single_precision = true;
   return make_unigram(std::move(parts));
 }
 
@@ -254,12 +254,15 @@ TokenizerParts read_sentencepiece(const std::string& bytes, const std::string& n
     if (!tokens.add(model.pieces[i].text, static_cast<int32_t>(i))) tokenizer_error(fmt::format("{}: the piece '{}' stands there twice", name, model.pieces[i].text));
   TokenizerParts parts;
   parts.normalizer = make_normalizer(model, name);
+  // Beside a configuration control pieces are tokens that texts may hold, as transformers has it; the library alone knows them by id only.
   std::unordered_set<std::string> shown;
-  for (auto& token : declared_tokens(config)) shown.insert(token.content);
+  for (auto& row : model.pieces) {
+    const bool control = config.is_object() && (row.type == kControl || row.type == kUnknownPiece);
+    if (control || row.type == kUserDefined) parts.added.push_back({row.text, false, false, false, false, control});
+    if (control) shown.insert(row.text);
+  }
   parts.decoder = make_decoder(model, shown);
   parts.vocabulary = model.model_type == 2 ? make_bpe_model(model, std::move(tokens)) : make_unigram_model(model, std::move(tokens));
-  for (auto& row : model.pieces)
-    if (row.type == kUserDefined) parts.added.push_back({row.text, false, false, false, false, false});
   const std::string kind = config.is_object() ? text_field_or(config, "tokenizer_class", "tokenizer_config.json", "") : "";
   parts.adds_bos = kind.starts_with("Llama") || kind.starts_with("Gemma") || kind.starts_with("CodeLlama");
   parts.adds_eos = kind.starts_with("T5") || kind.starts_with("Albert");

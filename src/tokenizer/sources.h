@@ -29,7 +29,7 @@ struct TokenizerParts {
 
 TokenizerParts read_tokenizer_json(const Json& json);
 TokenizerParts read_gpt2_files(const std::filesystem::path& folder);
-// `special` are the texts of tokens that tokenizer_config.json declares: they are shown in decoded text.
+// `config` is tokenizer_config.json or null.
 TokenizerParts read_sentencepiece(const std::string& bytes, const std::string& name, const Json& config);
 TokenizerParts read_tiktoken(const std::string& text, const std::string& name, const Json& config);
 bool looks_like_tiktoken(const std::string& text);

@@ -11,8 +11,9 @@
 
 namespace graft {
 
-// Changes a text in place; an empty function for none.
-using Normalizer = std::function<void(std::string&)>;
+// Changes a text in place; an empty function for none. `start` becomes false where the text's first characters go away: what follows is not the
+// start of the input any more.
+using Normalizer = std::function<void(std::string& text, bool& start)>;
 Normalizer read_normalizer(const Json& json);
 
 // A piece of text on its way to the model; `first` marks the one at the very start of the input.

@@ -83,7 +83,7 @@ struct Tokenizer::State {
       std::string changed;
       if (parts.normalizer) {
         changed = stretch.text;
-        parts.normalizer(changed);
+        parts.normalizer(changed, stretch.first);
         stretch.text = changed;
       }
       added.split(stretch, true, inner);

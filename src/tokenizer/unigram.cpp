@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <limits>
 
 #include "core/check.h"
@@ -82,6 +83,8 @@ class TokenTrie {
   size_t first_free_ = 1;
 };
 
+// `Real` is what sums of scores are kept in: SentencePiece has floats, which decides between cuts that are as good as each other.
+template <class Real>
 class Unigram : public Vocabulary {
  public:
   explicit Unigram(UnigramParts parts) : scores_(std::move(parts.scores)), unk_(parts.unk_id), byte_fallback_(parts.byte_fallback) {
@@ -121,7 +124,7 @@ class Unigram : public Vocabulary {
  private:
   static constexpr size_t kNone = std::numeric_limits<size_t>::max();
   struct Best {
-    double score = 0;
+    Real score = 0;
     size_t begin = kNone;
     int64_t id = 0;
   };
@@ -135,7 +138,7 @@ class Unigram : public Vocabulary {
     best.assign(piece.size() + 1, {});
     const auto reach = [&](size_t begin, size_t end, double score, int64_t id) {
       Best& target = best[end];
-      const double total = score + best[begin].score;
+      const auto total = static_cast<Real>(score + static_cast<double>(best[begin].score));
       if (target.begin == kNone || total > target.score) target = {total, begin, id};
     };
     for (size_t at = 0, n = 0; at < piece.size(); at += n) {
@@ -170,9 +173,37 @@ class Unigram : public Vocabulary {
   WordCache cache_;
 };
 
+// A number as the reference's JSON library reads it: digits and power of ten apart, each rounded, so the last bit may differ from the nearest
+// double. It decides between cuts whose sums differ by no more.
+double reference_number(double exact) {
+  const std::string shortest = fmt::format("{}", std::abs(exact));
+  if (exact == 0 || !std::isfinite(exact)) return exact;
+  uint64_t digits = 0;
+  int exponent = 0;
+  bool fraction = false;
+  size_t at = 0;
+  for (; at < shortest.size() && shortest[at] != 'e'; ++at) {
+    if (shortest[at] == '.') {
+      fraction = true;
+      continue;
+    }
+    digits = digits * 10 + static_cast<uint64_t>(shortest[at] - '0');
+    exponent -= fraction;
+  }
+  if (at < shortest.size()) exponent += std::stoi(shortest.substr(at + 1));
+  if (exponent < -300 || exponent > 300) return exact;
+  auto value = static_cast<double>(digits);
+  const double power = std::stod("1e" + std::to_string(std::abs(exponent)));
+  value = exponent < 0 ? value / power : value * power;
+  return exact < 0 ? -value : value;
+}
+
 }  // namespace
 
-VocabularyPointer make_unigram(UnigramParts parts) { return std::make_shared<Unigram>(std::move(parts)); }
+VocabularyPointer make_unigram(UnigramParts parts) {
+  if (parts.single_precision) return std::make_shared<Unigram<float>>(std::move(parts));
+  return std::make_shared<Unigram<double>>(std::move(parts));
+}
 
 VocabularyPointer read_unigram(const Json& model) {
   const std::string where = "model Unigram";
@@ -181,7 +212,7 @@ VocabularyPointer read_unigram(const Json& model) {
     if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_number())
       tokenizer_error(fmt::format("{}: entry {} of vocab must be [token, score] but is {}", where, parts.scores.size(), json_line(entry).substr(0, 120)));
     parts.tokens.add(entry[0].get<std::string>(), static_cast<int32_t>(parts.scores.size()));
-    parts.scores.push_back(entry[1].get<double>());
+    parts.scores.push_back(reference_number(entry[1].get<double>()));
   }
   if (model.contains("unk_id") && !model["unk_id"].is_null()) parts.unk_id = count_field(model, "unk_id", where, static_cast<int64_t>(parts.scores.size()) - 1);
   parts.byte_fallback = flag_field(model, "byte_fallback", where, false);

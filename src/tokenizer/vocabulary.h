@@ -57,6 +57,7 @@ struct UnigramParts {
   std::optional<double> lowest;  // what unknown characters are scored by, the least of all scores if not given
   std::optional<int64_t> unk_id;
   bool byte_fallback = false;
+  bool single_precision = false;  // sums of scores are floats
 };
 VocabularyPointer make_unigram(UnigramParts parts);
 

@@ -58,7 +58,7 @@ def stages(charsmap):
         yield f"pre-Split-text-{behavior}", probed(None, p.Split("  ", behavior))
         yield f"pre-Punctuation-{behavior}", probed(None, p.Punctuation(behavior))
     for name, expression in (("llama3", LLAMA3), ("qwen2", QWEN2), ("o200k", O200K), ("deepseek", DEEPSEEK), ("classes", r"[^\W\d_]+|[\d\h]+|\P{L}\b"),
-                             ("properties", r"\p{Lu}\p{Ll}*|\p{^L}\S|\P{N}+?\p{Mn}+|[\P{Ll}\s]{2}"), ("anchors", r"^\s*|\s+$|.\b"), ("dot", r"(?m:a.+?b)|(?i:STRASSE|k|ﬁ)|[[:alpha:]]{3}")):
+                             ("properties", r"\p{Lu}\p{Ll}*|\p{^L}\S|\P{N}+?\p{Mn}+|[\P{Ll}\s]{2}"), ("anchors", r"^\s*|\s+$|.\b"), ("dot", r"(?m:a.+?b)|(?i:TOK|k)|[A-z]{3}")):
         yield "pre-Split-" + name, probed(None, p.Split(Regex(expression), "isolated"))
     for single in (False, True):
         yield f"pre-Digits-{single}", probed(None, p.Digits(single))
