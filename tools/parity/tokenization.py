@@ -116,9 +116,12 @@ def fixtures(graft, inputs):
             t = tiktoken_reference(llama3)
             return compare(graft, "llama3 (rank file)", llama3, lambda text, s: t.encode(text, add_special_tokens=s).ids, lambda i, s: t.decode(i, skip_special_tokens=s), t.get_vocab_size(), inputs)
         yield tiktoken
+    llama2 = SHARED / "tokenizers" / "llama2"
+    if llama2.exists():
+        yield lambda: compare_copies(graft, "llama2 (tokenizer.model, configured)", llama2, ("tokenizer.model", "tokenizer_config.json"), inputs)
     gpt2 = SHARED / "tokenizers" / "gpt2"
     if gpt2.exists():
-        yield lambda: compare_gpt2_files(graft, gpt2, inputs)
+        yield lambda: compare_copies(graft, "gpt2 (vocab.json, merges.txt)", gpt2, ("vocab.json", "merges.txt"), inputs)
     for folder, file in (("llama2", "tokenizer.model"), ("spm_unigram_en", "test_model.model")):
         if importlib.util.find_spec("sentencepiece") and (SHARED / "tokenizers" / folder / file).exists():
             yield lambda path=SHARED / "tokenizers" / folder / file: compare_sentencepiece(graft, path, inputs)
@@ -132,13 +135,13 @@ def compare_transformers(graft, folder, inputs):
                    lambda i, s: t.decode(i, skip_special_tokens=s, clean_up_tokenization_spaces=False), len(t), inputs)
 
 
-def compare_gpt2_files(graft, gpt2, inputs):
-    reference = Tokenizer.from_file(str(gpt2 / "tokenizer.json"))
+def compare_copies(graft, name, given, files, inputs):
+    """Some files of a folder against the tokenizer.json that stands beside them."""
+    reference = Tokenizer.from_file(str(given / "tokenizer.json"))
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("vocab.json", "merges.txt"):
-            (pathlib.Path(folder) / name).write_bytes((gpt2 / name).read_bytes())
-        return compare(graft, "gpt2 (vocab.json, merges.txt)", folder, lambda t, s: reference.encode(t, add_special_tokens=s).ids, lambda i, s: reference.decode(i, skip_special_tokens=s),
-                       reference.get_vocab_size(), inputs)
+        for file in files:
+            (pathlib.Path(folder) / file).write_bytes((given / file).read_bytes())
+        return compare(graft, name, folder, lambda t, s: reference.encode(t, add_special_tokens=s).ids, lambda i, s: reference.decode(i, skip_special_tokens=s), reference.get_vocab_size(), inputs)
 
 
 def compare_sentencepiece(graft, path, inputs):
