@@ -1,4 +1,5 @@
-// The graft side of the tokenizer benchmark: encodes, or decodes, all texts once for each line on standard input and prints the seconds.
+// The graft side of the tokenizer benchmark: encodes, or decodes, all texts once for each line on standard input and prints the
+// seconds.
 //   bench_tokenizer_worker MODEL_DIR TEXTS.json
 // TEXTS.json: a list of texts. Lines: "encode" or "decode".
 #include <chrono>

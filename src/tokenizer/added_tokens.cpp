@@ -88,7 +88,8 @@ void AddedTokens::split(const Stretch& input, bool after_normalization, std::vec
   size_t start = 0;
   for (size_t at = 0; at < text.size();) {
     const auto& candidates = finder.by_byte[static_cast<unsigned char>(text[at])];
-    const auto hit = std::find_if(candidates.begin(), candidates.end(), [&](int64_t id) { return text.substr(at).starts_with(tokens_.at(id).text); });
+    const auto hit = std::find_if(candidates.begin(), candidates.end(),
+                                  [&](int64_t id) { return text.substr(at).starts_with(tokens_.at(id).text); });
     if (hit == candidates.end()) {
       ++at;
       continue;

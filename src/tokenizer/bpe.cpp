@@ -10,7 +10,7 @@
 namespace graft {
 namespace {
 
-constexpr size_t kShortWord = 24;  // symbols: below, looking through all pairs is quicker than a queue
+constexpr size_t kShortWord = 24;                   // symbols: below, looking through all pairs is quicker than a queue
 constexpr std::string_view kMark = "\xE2\x96\x81";  // ▁
 constexpr int32_t kNever = INT32_MAX;
 
@@ -36,7 +36,9 @@ class MergeTable {
     uint64_t key = ~uint64_t{0};
     Found found;
   };
-  static uint64_t key(int32_t a, int32_t b) { return static_cast<uint64_t>(static_cast<uint32_t>(a)) << 32 | static_cast<uint32_t>(b); }
+  static uint64_t key(int32_t a, int32_t b) {
+    return static_cast<uint64_t>(static_cast<uint32_t>(a)) << 32 | static_cast<uint32_t>(b);
+  }
   size_t find_slot(uint64_t k) const {
     const size_t mask = slots_.size() - 1;
     const uint64_t mixed = (k ^ k >> 29) * 0x9E3779B97F4A7C15u;
@@ -59,13 +61,15 @@ class Bpe : public Vocabulary {
     all_bytes_ = parts_.byte_fallback && std::all_of(byte_ids_.begin(), byte_ids_.end(), [](int32_t id) { return id >= 0; });
     if (parts_.unk_token) unk_ = tokens_.find(*parts_.unk_token);
     if (raw_bytes_ && parts_.ignore_merges) read_raw_words();
-    cut_at_marks_ = !raw_bytes_ && !parts_.ignore_merges && parts_.prefix.empty() && parts_.suffix.empty() && tokens_.find(kMark) >= 0 && no_merge_reaches_over_a_mark();
+    cut_at_marks_ = !raw_bytes_ && !parts_.ignore_merges && parts_.prefix.empty() && parts_.suffix.empty() &&
+                    tokens_.find(kMark) >= 0 && no_merge_reaches_over_a_mark();
     parts_.merges = {};
   }
 
   void encode(std::string_view piece, std::vector<int64_t>& ids) const override {
     if (!cut_at_marks_) return word(piece, ids);
-    // No merge joins a ▁ with something before it other than ▁, so words are merged by themselves: the same ids, from short words.
+    // No merge joins a ▁ with something before it other than ▁, so words are merged by themselves: the same ids, from short
+    // words.
     size_t begin = 0;
     for (size_t at = piece.find(kMark, 1); at != std::string_view::npos; at = piece.find(kMark, at + kMark.size())) {
       if (at >= begin + kMark.size() && piece.substr(at - kMark.size(), kMark.size()) == kMark) continue;
@@ -86,10 +90,14 @@ class Bpe : public Vocabulary {
       }
     thread_local std::vector<int32_t> symbols;
     symbols.clear();
-    if (raw_bytes_) raw_symbols(piece, symbols);
-    else character_symbols(piece, symbols);
-    if (symbols.size() <= kShortWord) merge_short(symbols);
-    else merge_long(symbols);
+    if (raw_bytes_)
+      raw_symbols(piece, symbols);
+    else
+      character_symbols(piece, symbols);
+    if (symbols.size() <= kShortWord)
+      merge_short(symbols);
+    else
+      merge_long(symbols);
     ids.insert(ids.end(), symbols.begin(), symbols.end());
     cache_.keep(piece, ids.data() + before, ids.size() - before);
   }
@@ -100,7 +108,8 @@ class Bpe : public Vocabulary {
   };
   void unknown(Unknown& state, std::vector<int32_t>& symbols) const {
     if (!parts_.unk_token) return;
-    if (unk_ < 0) tokenizer_error(fmt::format("a character is not in the vocabulary, and neither is the unk_token '{}'", *parts_.unk_token));
+    if (unk_ < 0)
+      tokenizer_error(fmt::format("a character is not in the vocabulary, and neither is the unk_token '{}'", *parts_.unk_token));
     if (state.waiting && !parts_.fuse_unk) symbols.push_back(unk_);
     state.waiting = 1;
   }
@@ -114,8 +123,10 @@ class Bpe : public Vocabulary {
     Unknown state;
     for (const char c : piece) {
       const int32_t id = raw_ids_[static_cast<unsigned char>(c)];
-      if (id >= 0) known(state, id, symbols);
-      else unknown(state, symbols);
+      if (id >= 0)
+        known(state, id, symbols);
+      else
+        unknown(state, symbols);
     }
     if (state.waiting) symbols.push_back(unk_);
   }
@@ -131,7 +142,8 @@ class Bpe : public Vocabulary {
         decorated.assign(first ? "" : parts_.prefix).append(character).append(last ? parts_.suffix : "");
         character = decorated;
       }
-      if (const int32_t id = tokens_.find(character); id >= 0) known(state, id, symbols);
+      if (const int32_t id = tokens_.find(character); id >= 0)
+        known(state, id, symbols);
       else if (all_bytes_ || (parts_.byte_fallback && has_bytes(character))) {
         // As in the reference, an unknown symbol that waits stays behind these.
         for (const char c : character) symbols.push_back(byte_ids_[static_cast<unsigned char>(c)]);
@@ -156,7 +168,8 @@ class Bpe : public Vocabulary {
         if (pairs[i].rank < pairs[best].rank) best = i;
       if (pairs[best].rank == kNever) break;
       symbols[best] = pairs[best].result;
-      std::copy(symbols.begin() + static_cast<ptrdiff_t>(best) + 2, symbols.begin() + static_cast<ptrdiff_t>(n), symbols.begin() + static_cast<ptrdiff_t>(best) + 1);
+      std::copy(symbols.begin() + static_cast<ptrdiff_t>(best) + 2, symbols.begin() + static_cast<ptrdiff_t>(n),
+                symbols.begin() + static_cast<ptrdiff_t>(best) + 1);
       std::copy(pairs.begin() + best + 1, pairs.begin() + n - 1, pairs.begin() + best);
       --n;
       if (best > 0) pairs[best - 1] = merges_.find(symbols[best - 1], symbols[best]);
@@ -177,7 +190,8 @@ class Bpe : public Vocabulary {
     const auto candidate = [&](int32_t at, auto push) {
       if (at < 0 || next[at] >= count) return;
       const int32_t left = symbols[at], right = symbols[next[at]];
-      if (const auto found = merges_.find(left, right); found.rank != kNever) push(Candidate{found.rank, at, left, right, found.result});
+      if (const auto found = merges_.find(left, right); found.rank != kNever)
+        push(Candidate{found.rank, at, left, right, found.result});
     };
     for (int32_t i = 0; i < count; ++i) previous[i] = i - 1, next[i] = i + 1;
     for (int32_t i = 0; i + 1 < count; ++i) candidate(i, [&](const Candidate& c) { waiting.push_back(c); });
@@ -225,65 +239,10 @@ class Bpe : public Vocabulary {
   WordCache cache_;
 };
 
-// "left right", or ["left", "right"].
-std::pair<std::string, std::string> read_merge(const Json& merge, size_t rank) {
-  if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) return {merge[0].get<std::string>(), merge[1].get<std::string>()};
-  if (merge.is_string()) {
-    const std::string text = merge.get<std::string>();
-    const size_t space = text.find(' ');
-    if (space != std::string::npos && text.find(' ', space + 1) == std::string::npos) return {text.substr(0, space), text.substr(space + 1)};
-  }
-  tokenizer_error(fmt::format("model BPE: merge {} must be two tokens but is {}", rank, json_line(merge).substr(0, 120)));
-}
-
 }  // namespace
 
-VocabularyPointer make_bpe(BpeParts parts, bool raw_bytes) { return std::make_shared<Bpe>(std::move(parts), raw_bytes); }
-
-bool can_read_raw_bytes(const Json& model) {
-  const auto empty = [&](const char* key) { return !model.contains(key) || model[key].is_null() || model[key] == ""; };
-  const bool fallback = model.contains("byte_fallback") && model["byte_fallback"] != false && !model["byte_fallback"].is_null();
-  return empty("continuing_subword_prefix") && empty("end_of_word_suffix") && !fallback;
-}
-
-VocabularyPointer read_bpe(const Json& model, bool raw_bytes) {
-  const std::string where = "model BPE";
-  BpeParts parts;
-  parts.tokens = TokenMap::from_json(model.contains("vocab") ? model["vocab"] : Json(), where);
-  parts.prefix = text_field_or(model, "continuing_subword_prefix", where, "");
-  parts.suffix = text_field_or(model, "end_of_word_suffix", where, "");
-  parts.byte_fallback = flag_field(model, "byte_fallback", where, false);
-  parts.fuse_unk = flag_field(model, "fuse_unk", where, false);
-  parts.ignore_merges = flag_field(model, "ignore_merges", where, false);
-  if (model.contains("unk_token") && !model["unk_token"].is_null()) parts.unk_token = text_field(model, "unk_token", where);
-  if (model.contains("dropout") && !model["dropout"].is_null() && model["dropout"] != 0.0)
-    tokenizer_error(fmt::format("model BPE: dropout {} would make encoding random", json_line(model["dropout"])), "set dropout to null");
-  int32_t rank = 0;
-  for (auto& merge : list_field(model, "merges", where)) {
-    if (merge.is_string() && merge.get_ref<const std::string&>().starts_with("#version")) continue;
-    const auto [left, right] = read_merge(merge, static_cast<size_t>(rank));
-    if (right.size() < parts.prefix.size()) tokenizer_error(fmt::format("model BPE: merge {}: '{}' is shorter than the prefix '{}'", rank, right, parts.prefix));
-    const std::string result = left + right.substr(parts.prefix.size());
-    const int32_t a = parts.tokens.find(left), b = parts.tokens.find(right), c = parts.tokens.find(result);
-    for (auto& [id, name] : {std::pair(a, &left), std::pair(b, &right), std::pair(c, &result)})
-      if (id < 0) tokenizer_error(fmt::format("model BPE: merge {} ('{}' + '{}') names '{}', which is not in the vocabulary", rank, left, right, *name));
-    parts.merges.push_back({a, b, c, rank++});
-  }
-  return make_bpe(std::move(parts), raw_bytes);
-}
-
-std::vector<BpeParts::Merge> merges_of_ranks(const TokenMap& tokens, const std::vector<int32_t>& rank_of_id) {
-  std::vector<BpeParts::Merge> merges;
-  for (int64_t id = 0; id < tokens.size(); ++id) {
-    const std::string* token = tokens.token(id);
-    if (!token || rank_of_id[static_cast<size_t>(id)] == kNever) continue;
-    const std::string_view text = *token;
-    for (size_t cut = utf8_length(text, 0); cut < text.size(); cut += utf8_length(text, cut)) {
-      const int32_t left = tokens.find(text.substr(0, cut)), right = tokens.find(text.substr(cut));
-      if (left >= 0 && right >= 0) merges.push_back({left, right, static_cast<int32_t>(id), rank_of_id[static_cast<size_t>(id)]});
-    }
-  }
-  return merges;
+VocabularyPointer make_bpe(BpeParts parts, bool raw_bytes) {
+  return std::make_shared<Bpe>(std::move(parts), raw_bytes);
 }
 
 }  // namespace graft

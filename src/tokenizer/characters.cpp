@@ -133,8 +133,10 @@ CodeRanges regex_property(std::string_view name) {
     const uint32_t end = at + numbers.next();
     const std::string_view category = kCategories[numbers.next()];
     const bool hit = category == name || (name.size() == 1 && category[0] == name[0]);
-    if (hit && !ranges.empty() && ranges.back().second == at) ranges.back().second = end;
-    else if (hit) ranges.emplace_back(at, end);
+    if (hit && !ranges.empty() && ranges.back().second == at)
+      ranges.back().second = end;
+    else if (hit)
+      ranges.emplace_back(at, end);
     at = end;
   }
   return ranges;
@@ -142,7 +144,8 @@ CodeRanges regex_property(std::string_view name) {
 
 int script_of(uint32_t code) {
   const auto& runs = script_runs();
-  const auto after = std::upper_bound(runs.begin(), runs.end(), code, [](uint32_t c, const ScriptRun& run) { return c < run.begin; });
+  const auto after =
+      std::upper_bound(runs.begin(), runs.end(), code, [](uint32_t c, const ScriptRun& run) { return c < run.begin; });
   return after != runs.begin() && code < std::prev(after)->end ? std::prev(after)->script : -1;
 }
 
@@ -177,7 +180,8 @@ void remove_characters(std::string& text, uint16_t flags) {
 }
 
 std::string normalize_unicode(std::string_view text, UnicodeForm form) {
-  if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; })) return std::string(text);
+  if (std::all_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x80; }))
+    return std::string(text);
   int options = UTF8PROC_STABLE;
   options |= form == UnicodeForm::C || form == UnicodeForm::KC ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
   if (form == UnicodeForm::KC || form == UnicodeForm::KD) options |= UTF8PROC_COMPAT;
@@ -185,8 +189,8 @@ std::string normalize_unicode(std::string_view text, UnicodeForm form) {
   const auto flush = [&](std::string_view run) {
     if (run.empty()) return;
     utf8proc_uint8_t* result = nullptr;
-    const auto length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(run.data()), static_cast<utf8proc_ssize_t>(run.size()), &result,
-                                     static_cast<utf8proc_option_t>(options));
+    const auto length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(run.data()),
+                                     static_cast<utf8proc_ssize_t>(run.size()), &result, static_cast<utf8proc_option_t>(options));
     if (length < 0) fail(Fault::Internal, "tokenizer", fmt::format("Unicode normalisation failed: {}", utf8proc_errmsg(length)));
     out.append(reinterpret_cast<char*>(result), static_cast<size_t>(length));
     std::free(result);

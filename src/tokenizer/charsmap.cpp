@@ -12,12 +12,18 @@ std::string decode_base64(std::string_view text, const std::string& where) {
   while (!text.empty() && text.back() == '=') text.remove_suffix(1);
   for (const char c : text) {
     uint32_t value;
-    if (c >= 'A' && c <= 'Z') value = static_cast<uint32_t>(c - 'A');
-    else if (c >= 'a' && c <= 'z') value = static_cast<uint32_t>(c - 'a') + 26;
-    else if (c >= '0' && c <= '9') value = static_cast<uint32_t>(c - '0') + 52;
-    else if (c == '+') value = 62;
-    else if (c == '/') value = 63;
-    else tokenizer_error(fmt::format("{} is not base64", where));
+    if (c >= 'A' && c <= 'Z')
+      value = static_cast<uint32_t>(c - 'A');
+    else if (c >= 'a' && c <= 'z')
+      value = static_cast<uint32_t>(c - 'a') + 26;
+    else if (c >= '0' && c <= '9')
+      value = static_cast<uint32_t>(c - '0') + 52;
+    else if (c == '+')
+      value = 62;
+    else if (c == '/')
+      value = 63;
+    else
+      tokenizer_error(fmt::format("{} is not base64", where));
     bits = bits << 6 | value;
     if (++count % 4 != 1) out += static_cast<char>(bits >> (count % 4 == 2 ? 4 : count % 4 == 3 ? 2 : 0));
   }
@@ -55,7 +61,9 @@ void CharsMap::prefixes(std::string_view text, F found) const {
   }
 }
 
-const char* CharsMap::text_at(uint32_t offset) const { return offset < texts_.size() ? texts_.c_str() + offset : ""; }
+const char* CharsMap::text_at(uint32_t offset) const {
+  return offset < texts_.size() ? texts_.c_str() + offset : "";
+}
 
 const char* CharsMap::shortest(std::string_view text) const {
   const char* result = nullptr;

@@ -44,13 +44,16 @@ std::vector<AddedToken> declared_tokens(const Json& config) {
     std::map<int64_t, AddedToken> by_id;
     for (auto& [id, value] : config["added_tokens_decoder"].items()) {
       const std::string where = fmt::format("{}: added_tokens_decoder['{}']", kConfigName, id);
-      if (id.empty() || id.size() > 9 || !std::all_of(id.begin(), id.end(), [](char c) { return isdigit(static_cast<unsigned char>(c)); }))
+      if (id.empty() || id.size() > 9 ||
+          !std::all_of(id.begin(), id.end(), [](char c) { return isdigit(static_cast<unsigned char>(c)); }))
         tokenizer_error(where + ": the key must be an id");
       by_id[std::stoll(id)] = read_added_token(value, where);
     }
     for (auto& [id, token] : by_id) tokens.push_back(token);
   }
-  const auto known = [&](const std::string& text) { return std::any_of(tokens.begin(), tokens.end(), [&](auto& token) { return token.content == text; }); };
+  const auto known = [&](const std::string& text) {
+    return std::any_of(tokens.begin(), tokens.end(), [&](auto& token) { return token.content == text; });
+  };
   const auto add = [&](const Json& value, const std::string& where) {
     if (const auto token = named_token(value, where); token && !known(token->content)) tokens.push_back(*token);
   };
@@ -66,7 +69,8 @@ std::string declared_text(const Json& config, const std::string& name) {
   if (!config.is_object() || !config.contains(name)) return {};
   const Json& value = config[name];
   if (value.is_string()) return value.get<std::string>();
-  return value.is_object() && value.contains("content") && value["content"].is_string() ? value["content"].get<std::string>() : std::string();
+  return value.is_object() && value.contains("content") && value["content"].is_string() ? value["content"].get<std::string>()
+                                                                                        : std::string();
 }
 
 std::optional<int64_t> declared_id(const fs::path& folder, const std::string& name) {

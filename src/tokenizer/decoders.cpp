@@ -13,7 +13,8 @@ namespace {
 
 using Tokens = std::vector<std::string>;
 
-constexpr const char* kDecoders = "Sequence, ByteLevel, Metaspace, WordPiece, BPEDecoder, CTC, ByteFallback, Fuse, Strip, Replace";
+constexpr const char* kDecoders =
+    "Sequence, ByteLevel, Metaspace, WordPiece, BPEDecoder, CTC, ByteFallback, Fuse, Strip, Replace";
 constexpr int kDeepestDecoder = 32;
 constexpr int64_t kMostStripped = int64_t{1} << 31;
 
@@ -57,12 +58,16 @@ void byte_fallback(Tokens& tokens) {
     }
     bytes.clear();
   };
-  const auto digit = [](char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; };
+  const auto digit = [](char c) {
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+  };
   for (auto& token : tokens) {
     int value = -1;
     if (token.size() == 6 && token.starts_with("<0x") && token[5] == '>' && digit(token[4]) >= 0) {
-      if (digit(token[3]) >= 0) value = digit(token[3]) * 16 + digit(token[4]);
-      else if (token[3] == '+') value = digit(token[4]);  // the reference's number parser takes a sign
+      if (digit(token[3]) >= 0)
+        value = digit(token[3]) * 16 + digit(token[4]);
+      else if (token[3] == '+')
+        value = digit(token[4]);  // the reference's number parser takes a sign
     }
     if (value >= 0) {
       bytes += static_cast<char>(value);
@@ -78,7 +83,10 @@ void byte_fallback(Tokens& tokens) {
 void strip_characters(std::string& token, const std::string& character, int64_t start, int64_t stop) {
   size_t begin = 0, end = token.size();
   for (int64_t i = 0; i < start && token.compare(begin, character.size(), character) == 0; ++i) begin += character.size();
-  for (int64_t i = 0; i < stop && end >= begin + character.size() && token.compare(end - character.size(), character.size(), character) == 0; ++i) end -= character.size();
+  for (int64_t i = 0;
+       i < stop && end >= begin + character.size() && token.compare(end - character.size(), character.size(), character) == 0;
+       ++i)
+    end -= character.size();
   if (begin > 0 || end < token.size()) token = token.substr(begin, end - begin);
 }
 
@@ -99,7 +107,8 @@ Decoder read_ctc(const Json& json, const std::string& where) {
 
 Decoder read_metaspace_decoder(const Json& json, const std::string& where) {
   const std::string mark = character_field(json, "replacement", where);
-  const bool prefix = text_field_or(json, "prepend_scheme", where, "always") != "never" && flag_field(json, "add_prefix_space", where, true);
+  const bool prefix =
+      text_field_or(json, "prepend_scheme", where, "always") != "never" && flag_field(json, "add_prefix_space", where, true);
   return [=](Tokens& tokens) {
     for (size_t i = 0; i < tokens.size(); ++i) replace_all(tokens[i], mark, i == 0 && prefix ? "" : " ");
   };
@@ -111,8 +120,10 @@ Decoder read_word_piece(const Json& json, const std::string& where) {
   return [=](Tokens& tokens) {
     for (size_t i = 0; i < tokens.size(); ++i) {
       if (i > 0) {
-        if (tokens[i].starts_with(prefix)) tokens[i].erase(0, prefix.size());
-        else tokens[i].insert(0, " ");
+        if (tokens[i].starts_with(prefix))
+          tokens[i].erase(0, prefix.size());
+        else
+          tokens[i].insert(0, " ");
       }
       if (tidy) clean_up(tokens[i]);
     }
@@ -150,7 +161,8 @@ Decoder read_decoder_stage(const Json& json, int depth) {
   if (type == "BPEDecoder") {
     const std::string suffix = text_field(json, "suffix", where);
     return [=](Tokens& tokens) {
-      for (size_t i = 0; !suffix.empty() && i < tokens.size(); ++i) replace_all(tokens[i], suffix, i + 1 == tokens.size() ? "" : " ");
+      for (size_t i = 0; !suffix.empty() && i < tokens.size(); ++i)
+        replace_all(tokens[i], suffix, i + 1 == tokens.size() ? "" : " ");
     };
   }
   if (type == "Replace") {
@@ -162,7 +174,8 @@ Decoder read_decoder_stage(const Json& json, int depth) {
   }
   if (type == "Strip") {
     const std::string content = character_field(json, "content", where);
-    const int64_t start = count_field(json, "start", where, kMostStripped), stop = count_field(json, "stop", where, kMostStripped);
+    const int64_t start = count_field(json, "start", where, kMostStripped),
+                  stop = count_field(json, "stop", where, kMostStripped);
     return [=](Tokens& tokens) {
       for (auto& token : tokens) strip_characters(token, content, start, stop);
     };

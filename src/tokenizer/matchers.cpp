@@ -40,7 +40,8 @@ Kind kind_at(std::string_view text, size_t at, size_t* length) {
 }
 
 size_t run_of(std::string_view text, size_t at, Kind kind) {
-  for (size_t n = 0; at < text.size() && kind_at(text, at, &n) == kind; at += n) {}
+  for (size_t n = 0; at < text.size() && kind_at(text, at, &n) == kind; at += n) {
+  }
   return at;
 }
 

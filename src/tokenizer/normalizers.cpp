@@ -11,7 +11,8 @@ namespace graft {
 namespace {
 
 constexpr const char* kNormalizers =
-    "Sequence, NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents, Nmt, Prepend, Replace, BertNormalizer, Precompiled, ByteLevel";
+    "Sequence, NFC, NFD, NFKC, NFKD, Lowercase, Strip, StripAccents, Nmt, Prepend, Replace, BertNormalizer, Precompiled, "
+    "ByteLevel";
 constexpr int kDeepest = 32;  // sequences in sequences
 
 void strip(std::string& text, bool& start, bool left, bool right) {
@@ -48,8 +49,8 @@ void remove(std::string& text, bool& start, uint16_t flags) {
 void nmt(std::string& text, bool& start) {
   rebuild(text, start, [](std::string& out, uint32_t c, std::string_view same) {
     if ((c >= 1 && c <= 8) || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F || c == 0x8F || c == 0x9F) return;
-    const bool space = c == 9 || c == 0xA || c == 0xC || c == 0xD || c == 0x1680 || (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 ||
-                       c == 0xFEFF || c == 0xFFFD;
+    const bool space = c == 9 || c == 0xA || c == 0xC || c == 0xD || c == 0x1680 || (c >= 0x200B && c <= 0x200F) || c == 0x2028 ||
+                       c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == 0xFFFD;
     out += space ? std::string_view(" ") : same;
   });
 }
@@ -67,7 +68,8 @@ bool is_chinese(uint32_t c) {
 }
 
 Normalizer read_bert(const Json& json, const std::string& where) {
-  const bool clean = required_flag(json, "clean_text", where), chinese = required_flag(json, "handle_chinese_chars", where), lower = required_flag(json, "lowercase", where);
+  const bool clean = required_flag(json, "clean_text", where), chinese = required_flag(json, "handle_chinese_chars", where),
+             lower = required_flag(json, "lowercase", where);
   const bool accents = flag_field(json, "strip_accents", where, lower);
   return [=](std::string& text, bool& start) {
     if (clean)
@@ -77,8 +79,10 @@ Normalizer read_bert(const Json& json, const std::string& where) {
       });
     if (chinese)
       rebuild(text, start, [](std::string& out, uint32_t c, std::string_view same) {
-        if (is_chinese(c)) out.append(" ").append(same).append(" ");
-        else out += same;
+        if (is_chinese(c))
+          out.append(" ").append(same).append(" ");
+        else
+          out += same;
       });
     if (accents) {
       text = normalize_unicode(text, UnicodeForm::D);
@@ -106,8 +110,10 @@ Normalizer read_precompiled(const Json& json, const std::string& where) {
       for (size_t i = at, m = 0; i < at + n; i += m) {
         m = utf8_length(whole, i);
         const std::string_view character = whole.substr(i, m);
-        if (const char* known = map.shortest(character)) out += known;
-        else out += character;
+        if (const char* known = map.shortest(character))
+          out += known;
+        else
+          out += character;
       }
     }
     text = std::move(out);
@@ -127,7 +133,8 @@ Normalizer read_one(const Json& json, int depth) {
       for (auto& one : all) one(text, start);
     };
   }
-  for (auto& [name, form] : {std::pair("NFC", UnicodeForm::C), std::pair("NFD", UnicodeForm::D), std::pair("NFKC", UnicodeForm::KC), std::pair("NFKD", UnicodeForm::KD)})
+  for (auto& [name, form] : {std::pair("NFC", UnicodeForm::C), std::pair("NFD", UnicodeForm::D),
+                             std::pair("NFKC", UnicodeForm::KC), std::pair("NFKD", UnicodeForm::KD)})
     if (type == name) return [form = form](std::string& text, bool&) { text = normalize_unicode(text, form); };
   if (type == "Lowercase") return [](std::string& text, bool&) { text = lowercase(text); };
   if (type == "StripAccents") return [](std::string& text, bool& start) { remove(text, start, kAccent); };
@@ -164,6 +171,8 @@ Normalizer read_one(const Json& json, int depth) {
 
 }  // namespace
 
-Normalizer read_normalizer(const Json& json) { return read_one(json, 0); }
+Normalizer read_normalizer(const Json& json) {
+  return read_one(json, 0);
+}
 
 }  // namespace graft

@@ -27,9 +27,12 @@ struct MatchSpace {
 }  // namespace
 
 Pattern Pattern::from_json(const Json& json, const std::string& where) {
-  if (json.is_object() && json.contains("Regex") && json["Regex"].is_string()) return regex(json["Regex"].get<std::string>(), where);
-  if (json.is_object() && json.contains("String") && json["String"].is_string()) return literal(json["String"].get<std::string>());
-  input_error("tokenizer", fmt::format("{}: a pattern must be {{\"String\": ...}} or {{\"Regex\": ...}} but is {}", where, json_line(json).substr(0, 200)));
+  if (json.is_object() && json.contains("Regex") && json["Regex"].is_string())
+    return regex(json["Regex"].get<std::string>(), where);
+  if (json.is_object() && json.contains("String") && json["String"].is_string())
+    return literal(json["String"].get<std::string>());
+  input_error("tokenizer", fmt::format("{}: a pattern must be {{\"String\": ...}} or {{\"Regex\": ...}} but is {}", where,
+                                       json_line(json).substr(0, 200)));
 }
 
 Pattern Pattern::literal(const std::string& text) {
@@ -40,19 +43,21 @@ Pattern Pattern::literal(const std::string& text) {
 }
 
 Pattern Pattern::regex(const std::string& expression, const std::string& where) {
-  if (expression.size() > kLongestExpression) input_error("tokenizer", fmt::format("{}: an expression of {} bytes is too long", where, expression.size()));
+  if (expression.size() > kLongestExpression)
+    input_error("tokenizer", fmt::format("{}: an expression of {} bytes is too long", where, expression.size()));
   Pattern pattern;
   pattern.matcher_ = hand_written_matcher(expression);
   int error = 0;
   PCRE2_SIZE offset = 0;
   const std::string ours = pcre2_syntax(expression, where);
   // Oniguruma's ^ and $ stand at every line.
-  pcre2_code* code =
-      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(ours.data()), ours.size(), PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK | PCRE2_MULTILINE, &error, &offset, nullptr);
+  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(ours.data()), ours.size(),
+                                   PCRE2_UTF | PCRE2_UCP | PCRE2_NO_UTF_CHECK | PCRE2_MULTILINE, &error, &offset, nullptr);
   if (!code) {
     PCRE2_UCHAR message[256];
     pcre2_get_error_message(error, message, sizeof message);
-    input_error("tokenizer", fmt::format("{}: the expression '{}' cannot be used: {}", where, expression, reinterpret_cast<const char*>(message)));
+    input_error("tokenizer", fmt::format("{}: the expression '{}' cannot be used: {}", where, expression,
+                                         reinterpret_cast<const char*>(message)));
   }
   pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // without it matching is only slower
   pattern.code_ = std::shared_ptr<void>(code, [](void* p) { pcre2_code_free(static_cast<pcre2_code*>(p)); });
@@ -70,16 +75,21 @@ void Pattern::matches(std::string_view text, std::vector<Span>& found) const {
     return;
   }
   if (!code_) {
-    for (size_t at = text.find(literal_); at != std::string_view::npos; at = text.find(literal_, at + literal_.size())) found.emplace_back(at, at + literal_.size());
+    for (size_t at = text.find(literal_); at != std::string_view::npos; at = text.find(literal_, at + literal_.size()))
+      found.emplace_back(at, at + literal_.size());
     return;
   }
   thread_local const MatchSpace space;
   const auto* code = static_cast<const pcre2_code*>(code_.get());
   size_t last_end = std::string_view::npos;
   for (size_t at = 0; at <= text.size();) {
-    const int result = pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at, PCRE2_NO_UTF_CHECK, space.data, space.context);
+    const int result = pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at, PCRE2_NO_UTF_CHECK,
+                                   space.data, space.context);
     if (result == PCRE2_ERROR_NOMATCH) break;
-    if (result < 0) input_error("tokenizer", fmt::format("a pattern of the tokenizer needs too much time or memory for a text of {} bytes (PCRE2 code {})", text.size(), result));
+    if (result < 0)
+      input_error("tokenizer",
+                  fmt::format("a pattern of the tokenizer needs too much time or memory for a text of {} bytes (PCRE2 code {})",
+                              text.size(), result));
     const PCRE2_SIZE* span = pcre2_get_ovector_pointer(space.data);
     if (span[0] == span[1] && span[1] == last_end) {  // an empty match right behind the last one does not count
       at += at < text.size() ? utf8_length(text, at) : 1;

@@ -1,5 +1,6 @@
-// From Oniguruma's syntax of expressions to PCRE2's. Most is the same; properties and \s \w \d \h differ in the code points that they hold, since
-// the libraries know different versions of Unicode, (?m) is PCRE2's (?s), and classes within classes do not exist in PCRE2.
+// From Oniguruma's syntax of expressions to PCRE2's. Most is the same; properties and \s \w \d \h differ in the code points that
+// they hold, since the libraries know different versions of Unicode, (?m) is PCRE2's (?s), and classes within classes do not
+// exist in PCRE2.
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
@@ -20,7 +21,8 @@ CodeRanges pcre2_property(const std::string& name) {
   const std::string expression = "\\p{" + name + "}";
   int error = 0;
   PCRE2_SIZE offset = 0;
-  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(expression.data()), expression.size(), PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr);
+  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(expression.data()), expression.size(), PCRE2_UTF | PCRE2_UCP,
+                                   &error, &offset, nullptr);
   CodeRanges ranges;
   if (!code) return ranges;
   pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
@@ -30,10 +32,13 @@ CodeRanges pcre2_property(const std::string& name) {
     if (c >= 0xD800 && c < 0xE000) continue;
     text.clear();
     append_utf8(text, c);
-    const int hit = pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0, PCRE2_NO_UTF_CHECK, data, nullptr);
+    const int hit =
+        pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0, PCRE2_NO_UTF_CHECK, data, nullptr);
     if (hit < 0) continue;
-    if (!ranges.empty() && ranges.back().second == c) ranges.back().second = c + 1;
-    else ranges.emplace_back(c, c + 1);
+    if (!ranges.empty() && ranges.back().second == c)
+      ranges.back().second = c + 1;
+    else
+      ranges.emplace_back(c, c + 1);
   }
   pcre2_match_data_free(data);
   pcre2_code_free(code);
@@ -78,7 +83,8 @@ std::string in_class(const CodeRanges& ranges) {
   return out;
 }
 
-// The inside of a class for a property of general categories. PCRE2's own property is used where it lacks no more than some ranges.
+// The inside of a class for a property of general categories. PCRE2's own property is used where it lacks no more than some
+// ranges.
 std::string property_class(const std::string& name, bool negative) {
   static std::mutex mutex;
   static std::map<std::string, std::string> known;
@@ -90,7 +96,8 @@ std::string property_class(const std::string& name, bool negative) {
   if (name == "W") ours = without(ours, {{0xB2, 0xB4}, {0xB9, 0xBA}, {0xBC, 0xBF}});
   if (negative) return text = in_class(complement(ours));
   const CodeRanges theirs = pcre2_property(name);
-  text = without(theirs, ours).empty() && !theirs.empty() ? "\\p{" + name + "}" + in_class(without(ours, theirs)) : in_class(ours);
+  text =
+      without(theirs, ours).empty() && !theirs.empty() ? "\\p{" + name + "}" + in_class(without(ours, theirs)) : in_class(ours);
   return text;
 }
 
@@ -100,16 +107,20 @@ class Translator {
 
   std::string run() {
     while (at_ < in_.size()) {
-      if (in_[at_] == '\\') escape();
-      else if (inside_) class_character();
-      else plain();
+      if (in_[at_] == '\\')
+        escape();
+      else if (inside_)
+        class_character();
+      else
+        plain();
     }
     return out_;
   }
 
  private:
   [[noreturn]] void refuse(const char* what) const {
-    input_error("tokenizer", fmt::format("{}: the expression '{}' has {} at character {}, which is not supported", where_, in_, what, at_));
+    input_error("tokenizer",
+                fmt::format("{}: the expression '{}' has {} at character {}, which is not supported", where_, in_, what, at_));
   }
   void plain() {
     const char c = in_[at_];
@@ -162,8 +173,10 @@ class Translator {
     if (in_[end] == ')') caseless_.push_back(caseless);
   }
   void add(const std::string& name, bool negative) {
-    if (inside_) out_ += property_class(name, negative);
-    else out_ += (negative ? "[^" : "[") + property_class(name, false) + "]";
+    if (inside_)
+      out_ += property_class(name, negative);
+    else
+      out_ += (negative ? "[^" : "[") + property_class(name, false) + "]";
   }
   void escape() {
     if (at_ + 1 >= in_.size()) refuse("a single \\");
@@ -171,21 +184,31 @@ class Translator {
     const bool negative = isupper(static_cast<unsigned char>(c));
     switch (c) {
       case 'p':
-      case 'P': return property();
+      case 'P':
+        return property();
       case 's':
       case 'S': {
         // White space never changes: written out, PCRE2 has one more.
-        const char* spaces = "\\x09-\\x0d\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
-        if (inside_ && negative) out_ += "\\x00-\\x08\\x0e-\\x1f\\x21-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}"
-                                         "\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}";
-        else if (inside_) out_ += spaces;
-        else out_ += (negative ? "[^" : "[") + std::string(spaces) + "]";
+        const char* spaces =
+            "\\x09-\\x0d\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}";
+        if (inside_ && negative)
+          out_ +=
+              "\\x00-\\x08\\x0e-\\x1f\\x21-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}"
+              "\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}";
+        else if (inside_)
+          out_ += spaces;
+        else
+          out_ += (negative ? "[^" : "[") + std::string(spaces) + "]";
         break;
       }
       case 'd':
-      case 'D': add("Nd", negative); break;
+      case 'D':
+        add("Nd", negative);
+        break;
       case 'w':
-      case 'W': add(inside_ ? "W" : "w", negative); break;
+      case 'W':
+        add(inside_ ? "W" : "w", negative);
+        break;
       case 'h':
       case 'H':
         if (inside_ && negative) refuse("\\H in a class");
@@ -207,7 +230,8 @@ class Translator {
         out_ += "\\x{" + in_.substr(at_ + 2, 4) + "}";
         at_ += 4;
         break;
-      default: out_.append(in_, at_, 2);
+      default:
+        out_.append(in_, at_, 2);
     }
     at_ += 2;
   }
@@ -218,10 +242,13 @@ class Translator {
     bool negative = in_[at_ + 1] == 'P';
     if (name.starts_with("^")) name.erase(0, 1), negative = !negative;
     static const std::map<std::string, std::string> kLongNames = {
-        {"Letter", "L"}, {"Mark", "M"}, {"Number", "N"}, {"Punctuation", "P"}, {"Punct", "P"}, {"Symbol", "S"}, {"Separator", "Z"}, {"Digit", "Nd"}, {"Lower", "Ll"}, {"Upper", "Lu"}};
+        {"Letter", "L"}, {"Mark", "M"},      {"Number", "N"}, {"Punctuation", "P"}, {"Punct", "P"},
+        {"Symbol", "S"}, {"Separator", "Z"}, {"Digit", "Nd"}, {"Lower", "Ll"},      {"Upper", "Lu"}};
     if (const auto found = kLongNames.find(name); found != kLongNames.end()) name = found->second;
-    if (name != "w" && name != "W" && !regex_property(name).empty()) add(name, negative);
-    else out_ += fmt::format("\\{}{{{}}}", negative ? 'P' : 'p', name);  // scripts and the like
+    if (name != "w" && name != "W" && !regex_property(name).empty())
+      add(name, negative);
+    else
+      out_ += fmt::format("\\{}{{{}}}", negative ? 'P' : 'p', name);  // scripts and the like
     at_ = close + 1;
   }
 
@@ -235,6 +262,8 @@ class Translator {
 
 }  // namespace
 
-std::string pcre2_syntax(const std::string& expression, const std::string& where) { return Translator(expression, where).run(); }
+std::string pcre2_syntax(const std::string& expression, const std::string& where) {
+  return Translator(expression, where).run();
+}
 
 }  // namespace graft

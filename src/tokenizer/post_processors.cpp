@@ -17,7 +17,9 @@ struct Segments {
   bool special;
 };
 
-PostProcessor::Part special_part(std::vector<int64_t> ids) { return {false, std::move(ids)}; }
+PostProcessor::Part special_part(std::vector<int64_t> ids) {
+  return {false, std::move(ids)};
+}
 
 int64_t pair_id(const Json& json, const char* key, const std::string& where) {
   const Json& pair = list_field(json, key, where);
@@ -32,8 +34,10 @@ int64_t apply_pair(const Json& json, const std::string& type, Segments& segments
   if (!segments.special) return 2;
   for (size_t i = 0; i < segments.list.size(); ++i) {
     Segment& segment = segments.list[i];
-    if (i == 0) segment.insert(segment.begin(), special_part({cls}));
-    else if (type == "RobertaProcessing") segment.insert(segment.begin(), special_part({sep}));
+    if (i == 0)
+      segment.insert(segment.begin(), special_part({cls}));
+    else if (type == "RobertaProcessing")
+      segment.insert(segment.begin(), special_part({sep}));
     segment.push_back(special_part({sep}));
   }
   return 2;
@@ -44,7 +48,8 @@ std::vector<int64_t> special_ids(const Json& json, const std::string& name, cons
   if (!tokens.is_object() || !tokens.contains(name) || !tokens[name].is_object())
     tokenizer_error(fmt::format("{}: the special token '{}' is not defined", where, name));
   std::vector<int64_t> ids;
-  for (auto& id : list_field(tokens[name], "ids", where)) ids.push_back(count_value(id, fmt::format("{}: an id of '{}'", where, name), kLargestId));
+  for (auto& id : list_field(tokens[name], "ids", where))
+    ids.push_back(count_value(id, fmt::format("{}: an id of '{}'", where, name), kLargestId));
   return ids;
 }
 
@@ -60,7 +65,8 @@ TemplatePart read_part(const Json& item, const Json& json, const std::string& wh
     if (kind == "Sequence" && (id == "A" || id == "B")) return {id == "A" ? 0u : 1u, {}};
     if (kind == "SpecialToken") return {std::nullopt, special_ids(json, id, where)};
   }
-  tokenizer_error(fmt::format("{}: a part must be a Sequence A or B or a SpecialToken but is {}", where, json_line(item).substr(0, 120)));
+  tokenizer_error(
+      fmt::format("{}: a part must be a Sequence A or B or a SpecialToken but is {}", where, json_line(item).substr(0, 120)));
 }
 
 int64_t apply_template(const Json& json, Segments& segments) {
@@ -87,7 +93,8 @@ int64_t apply(const Json& json, Segments& segments, int depth) {
   if (type == "ByteLevel") return 0;  // only about offsets
   if (type == "BertProcessing" || type == "RobertaProcessing") return apply_pair(json, type, segments);
   if (type == "TemplateProcessing") return apply_template(json, segments);
-  if (type != "Sequence") unknown_type("post_processor", type, "Sequence, TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel");
+  if (type != "Sequence")
+    unknown_type("post_processor", type, "Sequence, TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel");
   if (depth > kDeepestProcessor) tokenizer_error("the post_processor has too many sequences in one another");
   int64_t added = 0;
   for (auto& inner : list_field(json, "processors", "post_processor Sequence")) added += apply(inner, segments, depth + 1);
@@ -99,7 +106,8 @@ std::vector<PostProcessor::Part> flat(const Segments& segments) {
   for (auto& segment : segments.list)
     for (auto& part : segment)
       if (part.sequence || !part.ids.empty()) parts.push_back(part);
-  if (parts.size() > kMostParts) tokenizer_error(fmt::format("the post_processor puts {} parts together, more than {}", parts.size(), kMostParts));
+  if (parts.size() > kMostParts)
+    tokenizer_error(fmt::format("the post_processor puts {} parts together, more than {}", parts.size(), kMostParts));
   return parts;
 }
 

@@ -10,7 +10,8 @@ namespace graft {
 namespace {
 
 constexpr const char* kPreTokenizers =
-    "Sequence, ByteLevel, Metaspace, Split, Digits, Punctuation, Whitespace, WhitespaceSplit, BertPreTokenizer, CharDelimiterSplit, UnicodeScripts, FixedLength";
+    "Sequence, ByteLevel, Metaspace, Split, Digits, Punctuation, Whitespace, WhitespaceSplit, BertPreTokenizer, "
+    "CharDelimiterSplit, UnicodeScripts, FixedLength";
 constexpr int kDeepestSequence = 32;
 constexpr int64_t kMostLength = int64_t{1} << 31;
 
@@ -22,7 +23,8 @@ Behavior read_behavior(const std::string& name, const std::string& where) {
   if (name == "Contiguous") return Behavior::Contiguous;
   if (name == "MergedWithPrevious") return Behavior::MergedWithPrevious;
   if (name == "MergedWithNext") return Behavior::MergedWithNext;
-  tokenizer_error(fmt::format("{}: the behavior '{}' is not supported", where, name), "known: Removed, Isolated, Contiguous, MergedWithPrevious, MergedWithNext");
+  tokenizer_error(fmt::format("{}: the behavior '{}' is not supported", where, name),
+                  "known: Removed, Isolated, Contiguous, MergedWithPrevious, MergedWithNext");
 }
 
 // What a stage needs while it cuts one piece.
@@ -37,7 +39,8 @@ struct Cutting {
 };
 
 void emit(const Piece& piece, Span span, std::vector<Piece>& out) {
-  if (span.second > span.first) out.push_back({piece.text.substr(span.first, span.second - span.first), piece.first && span.first == 0});
+  if (span.second > span.first)
+    out.push_back({piece.text.substr(span.first, span.second - span.first), piece.first && span.first == 0});
 }
 
 // Cuts a piece along matches; `invert` takes what is between them for the matches.
@@ -63,22 +66,28 @@ void cut(const Piece& piece, Behavior behavior, bool invert, Cutting& work) {
       return;
     case Behavior::Contiguous:
       for (auto& p : parts) {
-        if (!joined.empty() && previous == p.match) joined.back().span.second = p.span.second;
-        else joined.push_back(p);
+        if (!joined.empty() && previous == p.match)
+          joined.back().span.second = p.span.second;
+        else
+          joined.push_back(p);
         previous = p.match;
       }
       break;
     case Behavior::MergedWithPrevious:
       for (auto& p : parts) {
-        if (p.match && !previous && !joined.empty()) joined.back().span.second = p.span.second;
-        else joined.push_back(p);
+        if (p.match && !previous && !joined.empty())
+          joined.back().span.second = p.span.second;
+        else
+          joined.push_back(p);
         previous = p.match;
       }
       break;
     case Behavior::MergedWithNext:
       for (auto it = parts.rbegin(); it != parts.rend(); ++it) {
-        if (it->match && !previous && !joined.empty()) joined.back().span.first = it->span.first;
-        else joined.push_back(*it);
+        if (it->match && !previous && !joined.empty())
+          joined.back().span.first = it->span.first;
+        else
+          joined.push_back(*it);
         previous = it->match;
       }
       std::reverse(joined.begin(), joined.end());
@@ -127,9 +136,11 @@ PreTokenizer by_pattern(const Pattern& pattern, Behavior behavior, bool invert) 
 PreTokenizer read_metaspace(const Json& json, const std::string& where) {
   const std::string mark = character_field(json, "replacement", where);
   std::string scheme = text_field_or(json, "prepend_scheme", where, "always");
-  if (scheme != "always" && scheme != "first" && scheme != "never") tokenizer_error(fmt::format("{}: the prepend_scheme '{}' is not supported", where, scheme), "known: always, first, never");
+  if (scheme != "always" && scheme != "first" && scheme != "never")
+    tokenizer_error(fmt::format("{}: the prepend_scheme '{}' is not supported", where, scheme), "known: always, first, never");
   if (!flag_field(json, "add_prefix_space", where, true)) {
-    if (json.contains("prepend_scheme") && scheme != "never") tokenizer_error(fmt::format("{}: add_prefix_space is false, but prepend_scheme is '{}'", where, scheme));
+    if (json.contains("prepend_scheme") && scheme != "never")
+      tokenizer_error(fmt::format("{}: add_prefix_space is false, but prepend_scheme is '{}'", where, scheme));
     scheme = "never";
   }
   const bool splits = flag_field(json, "split", where, true);
@@ -181,8 +192,8 @@ void cut_words(const Piece& piece, Cutting& work, Pieces&) {
   }
 }
 
-// Cuts where the script changes. Kana and the long vowel mark count as Han; what goes with any script (spaces) stays where it is, and is
-// dropped where nothing is before it: so does the reference.
+// Cuts where the script changes. Kana and the long vowel mark count as Han; what goes with any script (spaces) stays where it is,
+// and is dropped where nothing is before it: so does the reference.
 void cut_scripts(const Piece& piece, Cutting& work, Pieces&) {
   constexpr int kNone = -2, kAny = -1;
   static const int han = script_of(0x4E00), hiragana = script_of(0x3042), katakana = script_of(0x30A2);
@@ -231,17 +242,22 @@ PreTokenizer read_stage(const Json& json, bool raw_bytes, int depth) {
   if (type == "ByteLevel") return read_byte_level(json, where, raw_bytes);
   if (type == "Metaspace") return read_metaspace(json, where);
   if (type == "Split")
-    return by_pattern(Pattern::from_json(json.value("pattern", Json()), where), read_behavior(text_field(json, "behavior", where), where), required_flag(json, "invert", where));
-  if (type == "Digits") return by_flag(kNumeric, required_flag(json, "individual_digits", where) ? Behavior::Isolated : Behavior::Contiguous);
-  if (type == "Punctuation") return by_flag(kPunctuation, read_behavior(text_field_or(json, "behavior", where, "Isolated"), where));
+    return by_pattern(Pattern::from_json(json.value("pattern", Json()), where),
+                      read_behavior(text_field(json, "behavior", where), where), required_flag(json, "invert", where));
+  if (type == "Digits")
+    return by_flag(kNumeric, required_flag(json, "individual_digits", where) ? Behavior::Isolated : Behavior::Contiguous);
+  if (type == "Punctuation")
+    return by_flag(kPunctuation, read_behavior(text_field_or(json, "behavior", where, "Isolated"), where));
   if (type == "WhitespaceSplit") return by_flag(kWhitespace, Behavior::Removed);
   if (type == "Whitespace") return each_piece(cut_words);
   if (type == "BertPreTokenizer")
-    return [spaces = by_flag(kWhitespace, Behavior::Removed), punctuation = by_flag(kPunctuation, Behavior::Isolated)](Pieces& pieces) {
+    return [spaces = by_flag(kWhitespace, Behavior::Removed),
+            punctuation = by_flag(kPunctuation, Behavior::Isolated)](Pieces& pieces) {
       spaces(pieces);
       punctuation(pieces);
     };
-  if (type == "CharDelimiterSplit") return by_pattern(Pattern::literal(character_field(json, "delimiter", where)), Behavior::Removed, false);
+  if (type == "CharDelimiterSplit")
+    return by_pattern(Pattern::literal(character_field(json, "delimiter", where)), Behavior::Removed, false);
   if (type == "UnicodeScripts") return each_piece(cut_scripts);
   if (type == "FixedLength") return read_fixed_length(json, where);
   unknown_type("pre_tokenizer", type, kPreTokenizers);
@@ -252,10 +268,13 @@ PreTokenizer read_stage(const Json& json, bool raw_bytes, int depth) {
 bool ends_in_byte_level(const Json& json) {
   if (!json.is_object() || !json.contains("type")) return false;
   if (json["type"] == "ByteLevel") return true;
-  return json["type"] == "Sequence" && json.contains("pretokenizers") && json["pretokenizers"].is_array() && !json["pretokenizers"].empty() &&
-         json["pretokenizers"].back().is_object() && json["pretokenizers"].back().value("type", Json()) == "ByteLevel";
+  return json["type"] == "Sequence" && json.contains("pretokenizers") && json["pretokenizers"].is_array() &&
+         !json["pretokenizers"].empty() && json["pretokenizers"].back().is_object() &&
+         json["pretokenizers"].back().value("type", Json()) == "ByteLevel";
 }
 
-PreTokenizer read_pre_tokenizer(const Json& json, bool raw_bytes) { return read_stage(json, raw_bytes, 0); }
+PreTokenizer read_pre_tokenizer(const Json& json, bool raw_bytes) {
+  return read_stage(json, raw_bytes, 0);
+}
 
 }  // namespace graft

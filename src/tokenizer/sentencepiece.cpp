@@ -1,4 +1,5 @@
-// SentencePiece's own files: a protobuf of pieces, scores and rules (sentencepiece_model.proto). Encoding and decoding are the library's.
+// SentencePiece's own files: a protobuf of pieces, scores and rules (sentencepiece_model.proto). Encoding and decoding are the
+// library's.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -26,19 +27,28 @@ class Message {
     number = 0;
     text = {};
     switch (tag & 7) {
-      case 0: number = varint(); break;
-      case 1: text = take(8); break;
-      case 2: text = take(varint()); break;
+      case 0:
+        number = varint();
+        break;
+      case 1:
+        text = take(8);
+        break;
+      case 2:
+        text = take(varint());
+        break;
       case 5:
         text = take(4);
         for (int i = 3; i >= 0; --i) number = number << 8 | static_cast<unsigned char>(text[static_cast<size_t>(i)]);
         break;
-      default: broken();
+      default:
+        broken();
     }
     return true;
   }
   float real() const { return std::bit_cast<float>(static_cast<uint32_t>(number)); }
-  [[noreturn]] void broken() const { tokenizer_error(fmt::format("{} is no SentencePiece model: its protobuf is broken at byte {}", name_, at_)); }
+  [[noreturn]] void broken() const {
+    tokenizer_error(fmt::format("{} is no SentencePiece model: its protobuf is broken at byte {}", name_, at_));
+  }
 
   int field = 0;
   uint64_t number = 0;
@@ -93,7 +103,8 @@ Model read_proto(const std::string& bytes, const std::string& name) {
         if (inner.field == 2) row.score = inner.real();
         if (inner.field == 3) row.type = static_cast<int>(inner.number);
       }
-      if (!valid_utf8(row.text) || !std::isfinite(row.score)) tokenizer_error(fmt::format("{}: piece {} has a text or a score that cannot be used", name, model.pieces.size() - 1));
+      if (!valid_utf8(row.text) || !std::isfinite(row.score))
+        tokenizer_error(fmt::format("{}: piece {} has a text or a score that cannot be used", name, model.pieces.size() - 1));
       if (row.type == kUnknownPiece) model.unk_id = static_cast<int64_t>(model.pieces.size()) - 1;
     } else if (outer.field == 2) {
       while (inner.next()) {
@@ -113,8 +124,10 @@ Model read_proto(const std::string& bytes, const std::string& name) {
   }
   if (model.pieces.empty()) tokenizer_error(name + " is no SentencePiece model: it has no pieces");
   if (model.unk_id < 0) tokenizer_error(name + ": there is no unknown piece");
-  if (model.model_type != 1 && model.model_type != 2) tokenizer_error(fmt::format("{}: the model type {} is not supported", name, model.model_type), "known: 1 (unigram), 2 (BPE)");
-  if (model.model_type == 2 && std::any_of(model.pieces.begin(), model.pieces.end(), [](auto& row) { return row.type == kUnused; }))
+  if (model.model_type != 1 && model.model_type != 2)
+    tokenizer_error(fmt::format("{}: the model type {} is not supported", name, model.model_type), "known: 1 (unigram), 2 (BPE)");
+  if (model.model_type == 2 &&
+      std::any_of(model.pieces.begin(), model.pieces.end(), [](auto& row) { return row.type == kUnused; }))
     tokenizer_error(name + ": BPE with unused pieces is not supported");
   return model;
 }
@@ -123,7 +136,8 @@ Normalizer make_normalizer(const Model& model, const std::string& name) {
   std::shared_ptr<const CharsMap> map;
   if (!model.charsmap.empty()) map = std::make_shared<CharsMap>(model.charsmap, name);
   const std::string space = model.escape_spaces ? kSpaceMark : " ";
-  return [map, space, suffix = model.space_as_suffix, dummy = model.dummy_prefix, remove = model.remove_extra_spaces](std::string& text, bool&) {
+  return [map, space, suffix = model.space_as_suffix, dummy = model.dummy_prefix, remove = model.remove_extra_spaces](
+             std::string& text, bool&) {
     // The replacement of what `rest` begins with, and how long that is.
     const auto replaced = [&](std::string_view rest, size_t* length) -> std::string_view {
       if (map)
@@ -141,8 +155,10 @@ Normalizer make_normalizer(const Model& model, const std::string& name) {
       std::string_view part = replaced(rest, &n);
       while (after_space && part.starts_with(' ')) part.remove_prefix(1);
       for (const char c : part) {
-        if (c == ' ') out += space;
-        else out += c;
+        if (c == ' ')
+          out += space;
+        else
+          out += c;
       }
       if (!part.empty()) after_space = remove && part.ends_with(' ');
     }
@@ -160,7 +176,8 @@ Decoder make_decoder(const Model& model, const std::unordered_set<std::string>& 
   }
   const std::string unknown = model.pieces[static_cast<size_t>(model.unk_id)].text;
   const Decoder read_bytes = read_decoder({{"type", "ByteFallback"}});
-  return [=, surface = model.unk_surface, dummy = model.dummy_prefix, remove = model.remove_extra_spaces, suffix = model.space_as_suffix](std::vector<std::string>& tokens) {
+  return [=, surface = model.unk_surface, dummy = model.dummy_prefix, remove = model.remove_extra_spaces,
+          suffix = model.space_as_suffix](std::vector<std::string>& tokens) {
     std::string text;
     std::vector<std::string> run;
     const auto flush = [&] {
@@ -237,7 +254,9 @@ VocabularyPointer make_bpe_model(const Model& model, TokenMap tokens) {
   BpeParts parts;
   parts.merges = merges_of_ranks(tokens, ranks);
   // Control pieces and bytes are no text.
-  std::erase_if(parts.merges, [&](auto& m) { return ranks[static_cast<size_t>(m.left)] == INT32_MAX || ranks[static_cast<size_t>(m.right)] == INT32_MAX; });
+  std::erase_if(parts.merges, [&](auto& m) {
+    return ranks[static_cast<size_t>(m.left)] == INT32_MAX || ranks[static_cast<size_t>(m.right)] == INT32_MAX;
+  });
   parts.tokens = std::move(tokens);
   parts.unk_token = model.pieces[static_cast<size_t>(model.unk_id)].text;
   parts.fuse_unk = true;
@@ -251,10 +270,12 @@ TokenizerParts read_sentencepiece(const std::string& bytes, const std::string& n
   const Model model = read_proto(bytes, name);
   TokenMap tokens;
   for (size_t i = 0; i < model.pieces.size(); ++i)
-    if (!tokens.add(model.pieces[i].text, static_cast<int32_t>(i))) tokenizer_error(fmt::format("{}: the piece '{}' stands there twice", name, model.pieces[i].text));
+    if (!tokens.add(model.pieces[i].text, static_cast<int32_t>(i)))
+      tokenizer_error(fmt::format("{}: the piece '{}' stands there twice", name, model.pieces[i].text));
   TokenizerParts parts;
   parts.normalizer = make_normalizer(model, name);
-  // Beside a configuration control pieces are tokens that texts may hold, as transformers has it; the library alone knows them by id only.
+  // Beside a configuration control pieces are tokens that texts may hold, as transformers has it; the library alone knows them by
+  // id only.
   std::unordered_set<std::string> shown;
   for (auto& row : model.pieces) {
     const bool control = config.is_object() && (row.type == kControl || row.type == kUnknownPiece);
@@ -262,7 +283,8 @@ TokenizerParts read_sentencepiece(const std::string& bytes, const std::string& n
     if (control) shown.insert(row.text);
   }
   parts.decoder = make_decoder(model, shown);
-  parts.vocabulary = model.model_type == 2 ? make_bpe_model(model, std::move(tokens)) : make_unigram_model(model, std::move(tokens));
+  parts.vocabulary =
+      model.model_type == 2 ? make_bpe_model(model, std::move(tokens)) : make_unigram_model(model, std::move(tokens));
   const std::string kind = config.is_object() ? text_field_or(config, "tokenizer_class", "tokenizer_config.json", "") : "";
   parts.adds_bos = kind.starts_with("Llama") || kind.starts_with("Gemma") || kind.starts_with("CodeLlama");
   parts.adds_eos = kind.starts_with("T5") || kind.starts_with("Albert");

@@ -34,8 +34,8 @@ TokenizerParts read_sentencepiece(const std::string& bytes, const std::string& n
 TokenizerParts read_tiktoken(const std::string& text, const std::string& name, const Json& config);
 bool looks_like_tiktoken(const std::string& text);
 
-// tokenizer_config.json of a folder, null if there is none; the tokens that it declares, in the order in which transformers adds them; the
-// text of "bos_token" and the like, empty if there is none.
+// tokenizer_config.json of a folder, null if there is none; the tokens that it declares, in the order in which transformers adds
+// them; the text of "bos_token" and the like, empty if there is none.
 Json read_tokenizer_config(const std::filesystem::path& folder);
 std::vector<AddedToken> declared_tokens(const Json& config);
 std::string declared_text(const Json& config, const std::string& name);

@@ -11,8 +11,8 @@
 
 namespace graft {
 
-// Changes a text in place; an empty function for none. `start` becomes false where the text's first characters go away: what follows is not the
-// start of the input any more.
+// Changes a text in place; an empty function for none. `start` becomes false where the text's first characters go away: what
+// follows is not the start of the input any more.
 using Normalizer = std::function<void(std::string& text, bool& start)>;
 Normalizer read_normalizer(const Json& json);
 
@@ -54,7 +54,8 @@ PostProcessor read_post_processor(const Json& json);
 const std::vector<std::string>& byte_characters();
 bool bytes_of_characters(std::string_view token, std::string& bytes);
 
-// SentencePiece's table of replacements (a trie and the texts that it points to) as tokenizer.json carries it, decoded from base64.
+// SentencePiece's table of replacements (a trie and the texts that it points to) as tokenizer.json carries it, decoded from
+// base64.
 class CharsMap {
  public:
   explicit CharsMap(const std::string& bytes, const std::string& where);

@@ -19,14 +19,16 @@ TokenMap TokenMap::from_json(const Json& vocab, const std::string& where) {
   if (!vocab.is_object()) tokenizer_error(where + " needs a vocab, an object of ids by token");
   TokenMap map;
   const int64_t most = std::min(kLargestId, static_cast<int64_t>(vocab.size()) * 16 + kMostHoles);
-  for (auto& [token, id] : vocab.items()) map.add(token, static_cast<int32_t>(count_value(id, fmt::format("{}: the id of '{}'", where, token), most)));
+  for (auto& [token, id] : vocab.items())
+    map.add(token, static_cast<int32_t>(count_value(id, fmt::format("{}: the id of '{}'", where, token), most)));
   return map;
 }
 
 size_t TokenMap::slot_of(std::string_view token, uint64_t hash) const {
   const size_t mask = slots_.size() - 1;
   size_t at = hash & mask;
-  while (slots_[at].id >= 0 && !(slots_[at].hash == static_cast<uint32_t>(hash >> 32) && slots_[at].text == token)) at = (at + 1) & mask;
+  while (slots_[at].id >= 0 && !(slots_[at].hash == static_cast<uint32_t>(hash >> 32) && slots_[at].text == token))
+    at = (at + 1) & mask;
   return at;
 }
 
@@ -59,7 +61,9 @@ bool TokenMap::add(std::string_view token, int32_t id) {
   return fresh && !taken;
 }
 
-int32_t TokenMap::find(std::string_view token) const { return slots_.empty() ? -1 : slots_[slot_of(token, hash_bytes(token))].id; }
+int32_t TokenMap::find(std::string_view token) const {
+  return slots_.empty() ? -1 : slots_[slot_of(token, hash_bytes(token))].id;
+}
 
 struct WordCache::Entry {
   uint8_t bytes = 0, count = 0;

@@ -40,7 +40,7 @@ class TokenMap {
 
   // A later token of the same id or the same text replaces the older; returns false then.
   bool add(std::string_view token, int32_t id);
-  int32_t find(std::string_view token) const;     // -1 when there is none
+  int32_t find(std::string_view token) const;   // -1 when there is none
   const std::string* token(int64_t id) const {  // nullptr when there is none
     return id >= 0 && id < size() && present_[static_cast<size_t>(id)] ? &texts_[static_cast<size_t>(id)] : nullptr;
   }

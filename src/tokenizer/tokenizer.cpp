@@ -28,7 +28,8 @@ struct Tokenizer::State {
   void add_tokens(const Json& config) {
     added.add(parts.added, *parts.vocabulary, parts.normalizer);
     std::vector<AddedToken> fresh;
-    const bool listed = config.is_object() && config.contains("added_tokens_decoder") && config["added_tokens_decoder"].is_object();
+    const bool listed =
+        config.is_object() && config.contains("added_tokens_decoder") && config["added_tokens_decoder"].is_object();
     const size_t from_list = listed ? config["added_tokens_decoder"].size() : 0;
     const auto declared = declared_tokens(config);
     for (size_t i = 0; i < declared.size(); ++i) {
@@ -64,7 +65,8 @@ struct Tokenizer::State {
       const std::string text = declared_text(config, name);
       return text.empty() ? std::nullopt : id(text);
     };
-    if (const auto token = end_id("bos_token"); with_bos && token) ends.with.insert(ends.with.begin(), {false, {*token}}), ++ends.added;
+    if (const auto token = end_id("bos_token"); with_bos && token)
+      ends.with.insert(ends.with.begin(), {false, {*token}}), ++ends.added;
     if (const auto token = end_id("eos_token"); with_eos && token) ends.with.push_back({false, {*token}}), ++ends.added;
     parts.post_processor = ends;
   }
@@ -103,21 +105,30 @@ struct Tokenizer::State {
   void truncate(std::vector<int64_t>& ids, bool add_special_tokens) const {
     if (parts.longest < 0) return;
     const int64_t room = parts.longest - (add_special_tokens ? parts.post_processor.added : 0);
-    if (room < 0) tokenizer_error(fmt::format("truncation to {} leaves no room for {} special tokens", parts.longest, parts.post_processor.added));
+    if (room < 0)
+      tokenizer_error(
+          fmt::format("truncation to {} leaves no room for {} special tokens", parts.longest, parts.post_processor.added));
     const auto length = static_cast<int64_t>(ids.size());
     if (length <= room) return;
-    if (room > 0 && parts.strategy == "OnlySecond") tokenizer_error(fmt::format("a text of {} tokens cannot be cut to {}: the strategy OnlySecond is for pairs of texts", length, room));
-    if (parts.cut_left) ids.erase(ids.begin(), ids.end() - room);
-    else ids.resize(static_cast<size_t>(room));
+    if (room > 0 && parts.strategy == "OnlySecond")
+      tokenizer_error(
+          fmt::format("a text of {} tokens cannot be cut to {}: the strategy OnlySecond is for pairs of texts", length, room));
+    if (parts.cut_left)
+      ids.erase(ids.begin(), ids.end() - room);
+    else
+      ids.resize(static_cast<size_t>(room));
   }
 };
 
-bool Tokenizer::present(const fs::path& folder) { return !tokenizer_file(folder).empty(); }
+bool Tokenizer::present(const fs::path& folder) {
+  return !tokenizer_file(folder).empty();
+}
 
 Tokenizer Tokenizer::load(const fs::path& folder) {
   if (!present(folder))
     input_error("tokenizer", fmt::format("'{}' has no tokenizer.json", folder.string()),
-                fs::exists(folder) ? "a tokenizer.json, a tokenizer.model, or vocab.json with merges.txt, is needed" : "there is no such folder");
+                fs::exists(folder) ? "a tokenizer.json, a tokenizer.model, or vocab.json with merges.txt, is needed"
+                                   : "there is no such folder");
   const Json config = read_tokenizer_config(folder);
   auto state = std::make_shared<State>();
   state->parts = read_tokenizer(folder, config);
@@ -133,14 +144,17 @@ std::vector<int64_t> Tokenizer::encode(std::string_view text, bool add_special_t
   const State& s = *state_;
   std::vector<int64_t> own;
   own.reserve(text.size() / 3 + 8);
-  if (valid_utf8(text)) s.encode_text(text, own);
-  else s.encode_text(repair_utf8(text), own);
+  if (valid_utf8(text))
+    s.encode_text(text, own);
+  else
+    s.encode_text(repair_utf8(text), own);
   s.truncate(own, add_special_tokens);
   const auto& parts = add_special_tokens ? s.parts.post_processor.with : s.parts.post_processor.without;
   if (parts.size() == 1 && parts[0].sequence) return own;
   std::vector<int64_t> ids;
   ids.reserve(own.size() + parts.size());
-  for (auto& part : parts) ids.insert(ids.end(), (part.sequence ? own : part.ids).begin(), (part.sequence ? own : part.ids).end());
+  for (auto& part : parts)
+    ids.insert(ids.end(), (part.sequence ? own : part.ids).begin(), (part.sequence ? own : part.ids).end());
   return ids;
 }
 
@@ -160,8 +174,12 @@ std::string Tokenizer::decode(std::span<const int64_t> ids, bool skip_special_to
   return text;
 }
 
-int64_t Tokenizer::vocab_size() const { return state_->size; }
-std::optional<int64_t> Tokenizer::token_to_id(const std::string& token) const { return state_->id(token); }
+int64_t Tokenizer::vocab_size() const {
+  return state_->size;
+}
+std::optional<int64_t> Tokenizer::token_to_id(const std::string& token) const {
+  return state_->id(token);
+}
 
 std::string Tokenizer::id_to_token(int64_t id) const {
   if (const AddedToken* token = state_->added.token(id)) return token->content;
@@ -170,9 +188,15 @@ std::string Tokenizer::id_to_token(int64_t id) const {
   return *token;
 }
 
-std::optional<int64_t> Tokenizer::bos_id() const { return state_->bos; }
-std::optional<int64_t> Tokenizer::eos_id() const { return state_->eos; }
-std::optional<int64_t> Tokenizer::pad_id() const { return state_->pad; }
+std::optional<int64_t> Tokenizer::bos_id() const {
+  return state_->bos;
+}
+std::optional<int64_t> Tokenizer::eos_id() const {
+  return state_->eos;
+}
+std::optional<int64_t> Tokenizer::pad_id() const {
+  return state_->pad;
+}
 bool Tokenizer::adds_bos() const {
   const auto& with = state_->parts.post_processor.with;
   return state_->bos && !with.empty() && !with.front().sequence && with.front().ids.front() == *state_->bos;

@@ -31,10 +31,15 @@ enum CharacterFlag : uint16_t {
   kRegexNumber = 512,  // \p{N} of Split
 };
 uint16_t character_flags(uint32_t code);
-inline bool is_whitespace(uint32_t code) { return character_flags(code) & kWhitespace; }
-inline bool is_word(uint32_t code) { return character_flags(code) & kWord; }
+inline bool is_whitespace(uint32_t code) {
+  return character_flags(code) & kWhitespace;
+}
+inline bool is_word(uint32_t code) {
+  return character_flags(code) & kWord;
+}
 
-// Runs [begin, end) of code points of a general category ("Lu", or "L" for all of them), or of \w as "w"; empty for an unknown name.
+// Runs [begin, end) of code points of a general category ("Lu", or "L" for all of them), or of \w as "w"; empty for an unknown
+// name.
 using CodeRanges = std::vector<std::pair<uint32_t, uint32_t>>;
 CodeRanges regex_property(std::string_view name);
 

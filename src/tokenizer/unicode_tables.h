@@ -3,8 +3,15 @@
 
 namespace graft::unicode_tables {
 
-// Sets are runs: gap since the last run, length. Numbers have five bits a character, the lowest first; the sixth says that more follow.
-extern const char *const kCategoryRuns, *const kWordSet, *const kWhitespaceSet, *const kRegexWordSet, *const kNumericSet, *const kPunctuationSet,
-    *const kAccentSet, *const kBertAccentSet, *const kBertControlSet, *const kInertSet, *const kLowercaseRuns, *const kScriptRuns;
+// Sets are runs: gap since the last run, length. Numbers have five bits a character, the lowest first; the sixth says that more
+// follow.
+extern const char *const kCategoryRuns,
+    *const kWordSet, *const kWhitespaceSet, *const kRegexWordSet, *const kNumericSet, *const kPunctuationSet,
+                                                                                          *const kAccentSet,
+                                                                                              *const kBertAccentSet,
+                                                                                                  *const kBertControlSet,
+                                                                                                      *const kInertSet,
+                                                                                                          *const kLowercaseRuns,
+                                                                                                              *const kScriptRuns;
 
 }  // namespace graft::unicode_tables

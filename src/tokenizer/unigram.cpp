@@ -69,7 +69,8 @@ class TokenTrie {
     for (size_t place = first_free_;; ++place) {
       grow_to(place + 512);
       const int32_t base = static_cast<int32_t>(place) - children[0].first - 1;
-      if (base >= 0 && std::all_of(children.begin(), children.end(), [&](auto& c) { return nodes_[static_cast<size_t>(base + c.first + 1)].parent < 0; })) {
+      if (base >= 0 && std::all_of(children.begin(), children.end(),
+                                   [&](auto& c) { return nodes_[static_cast<size_t>(base + c.first + 1)].parent < 0; })) {
         // Places far behind are hardly ever free for nodes with many children: do not look there again and again.
         if (place > first_free_ + 4096) first_free_ += 1024;
         return base;
@@ -87,9 +88,12 @@ class TokenTrie {
 template <class Real>
 class Unigram : public Vocabulary {
  public:
-  explicit Unigram(UnigramParts parts) : scores_(std::move(parts.scores)), unk_(parts.unk_id), byte_fallback_(parts.byte_fallback) {
+  explicit Unigram(UnigramParts parts)
+      : scores_(std::move(parts.scores)), unk_(parts.unk_id), byte_fallback_(parts.byte_fallback) {
     tokens_ = std::move(parts.tokens);
-    const double lowest = parts.lowest ? *parts.lowest : scores_.empty() ? 0.0 : *std::min_element(scores_.begin(), scores_.end());
+    const double lowest = parts.lowest      ? *parts.lowest
+                          : scores_.empty() ? 0.0
+                                            : *std::min_element(scores_.begin(), scores_.end());
     std::vector<std::pair<std::string_view, int32_t>> sorted;
     for (int64_t id = 0; id < tokens_.size(); ++id) {
       const std::string* token = tokens_.token(id);
@@ -113,8 +117,10 @@ class Unigram : public Vocabulary {
     for (size_t end = piece.size(); end > 0;) {
       const Best& b = best[end];
       const bool unknown = unk_ && b.id == *unk_;
-      if (unknown && !cuts.empty() && cuts.back().unknown) cuts.back().begin = b.begin;
-      else cuts.push_back({b.begin, end, b.id, unknown});
+      if (unknown && !cuts.empty() && cuts.back().unknown)
+        cuts.back().begin = b.begin;
+      else
+        cuts.push_back({b.begin, end, b.id, unknown});
       end = b.begin;
     }
     for (size_t i = cuts.size(); i-- > 0;) add(piece.substr(cuts[i].begin, cuts[i].end - cuts[i].begin), cuts[i], ids);
@@ -149,7 +155,8 @@ class Unigram : public Vocabulary {
         single |= length == n;
       });
       if (single) continue;
-      if (!unk_) tokenizer_error(fmt::format("'{}' is not in the vocabulary, and the model Unigram has no unk_id", piece.substr(at, n)));
+      if (!unk_)
+        tokenizer_error(fmt::format("'{}' is not in the vocabulary, and the model Unigram has no unk_id", piece.substr(at, n)));
       reach(at, at + n, unknown_score_, *unk_);
     }
   }
@@ -157,7 +164,8 @@ class Unigram : public Vocabulary {
   void add(std::string_view text, const Cut& cut, std::vector<int64_t>& ids) const {
     if (!cut.unknown) return ids.push_back(cut.id);
     if (const int32_t id = tokens_.find(text); id >= 0) return ids.push_back(id);
-    if (byte_fallback_ && std::all_of(text.begin(), text.end(), [&](char c) { return byte_ids_[static_cast<unsigned char>(c)] >= 0; })) {
+    if (byte_fallback_ &&
+        std::all_of(text.begin(), text.end(), [&](char c) { return byte_ids_[static_cast<unsigned char>(c)] >= 0; })) {
       for (const char c : text) ids.push_back(byte_ids_[static_cast<unsigned char>(c)]);
       return;
     }
@@ -173,8 +181,8 @@ class Unigram : public Vocabulary {
   WordCache cache_;
 };
 
-// A number as the reference's JSON library reads it: digits and power of ten apart, each rounded, so the last bit may differ from the nearest
-// double. It decides between cuts whose sums differ by no more.
+// A number as the reference's JSON library reads it: digits and power of ten apart, each rounded, so the last bit may differ from
+// the nearest double. It decides between cuts whose sums differ by no more.
 double reference_number(double exact) {
   const std::string shortest = fmt::format("{}", std::abs(exact));
   if (exact == 0 || !std::isfinite(exact)) return exact;
@@ -210,11 +218,13 @@ VocabularyPointer read_unigram(const Json& model) {
   UnigramParts parts;
   for (auto& entry : list_field(model, "vocab", where)) {
     if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_number())
-      tokenizer_error(fmt::format("{}: entry {} of vocab must be [token, score] but is {}", where, parts.scores.size(), json_line(entry).substr(0, 120)));
+      tokenizer_error(fmt::format("{}: entry {} of vocab must be [token, score] but is {}", where, parts.scores.size(),
+                                  json_line(entry).substr(0, 120)));
     parts.tokens.add(entry[0].get<std::string>(), static_cast<int32_t>(parts.scores.size()));
     parts.scores.push_back(reference_number(entry[1].get<double>()));
   }
-  if (model.contains("unk_id") && !model["unk_id"].is_null()) parts.unk_id = count_field(model, "unk_id", where, static_cast<int64_t>(parts.scores.size()) - 1);
+  if (model.contains("unk_id") && !model["unk_id"].is_null())
+    parts.unk_id = count_field(model, "unk_id", where, static_cast<int64_t>(parts.scores.size()) - 1);
   parts.byte_fallback = flag_field(model, "byte_fallback", where, false);
   return make_unigram(std::move(parts));
 }

@@ -52,8 +52,8 @@ bool can_read_raw_bytes(const Json& model);
 // The best of all ways to cut, by the sum of scores (arXiv 1804.10959).
 struct UnigramParts {
   TokenMap tokens;
-  std::vector<double> scores;   // by id
-  std::vector<bool> unusable;   // by id: never chosen; may be empty
+  std::vector<double> scores;    // by id
+  std::vector<bool> unusable;    // by id: never chosen; may be empty
   std::optional<double> lowest;  // what unknown characters are scored by, the least of all scores if not given
   std::optional<int64_t> unk_id;
   bool byte_fallback = false;

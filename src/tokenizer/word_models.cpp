@@ -71,7 +71,9 @@ class WordLevel : public Vocabulary {
   }
   void encode(std::string_view piece, std::vector<int64_t>& ids) const override {
     const int32_t id = tokens_.find(piece);
-    if (id < 0 && unk_ < 0) tokenizer_error(fmt::format("model WordLevel: '{}' is not in the vocabulary, and neither is the unk_token '{}'", piece.substr(0, 80), unk_token_));
+    if (id < 0 && unk_ < 0)
+      tokenizer_error(fmt::format("model WordLevel: '{}' is not in the vocabulary, and neither is the unk_token '{}'",
+                                  piece.substr(0, 80), unk_token_));
     ids.push_back(id < 0 ? unk_ : id);
   }
 
@@ -82,13 +84,20 @@ class WordLevel : public Vocabulary {
 
 }  // namespace
 
-VocabularyPointer read_word_piece(const Json& model) { return std::make_shared<WordPiece>(model); }
-VocabularyPointer read_word_level(const Json& model) { return std::make_shared<WordLevel>(model); }
+VocabularyPointer read_word_piece(const Json& model) {
+  return std::make_shared<WordPiece>(model);
+}
+VocabularyPointer read_word_level(const Json& model) {
+  return std::make_shared<WordLevel>(model);
+}
 
 VocabularyPointer read_model(const Json& model, bool raw_bytes) {
   // Old files have no type: then the fields say what it is.
   const std::string type = text_field_or(model, "type", "model",
-                                         model.contains("merges") ? "BPE" : model.contains("max_input_chars_per_word") ? "WordPiece" : model.contains("unk_id") ? "Unigram" : "WordLevel");
+                                         model.contains("merges")                     ? "BPE"
+                                         : model.contains("max_input_chars_per_word") ? "WordPiece"
+                                         : model.contains("unk_id")                   ? "Unigram"
+                                                                                      : "WordLevel");
   if (type == "BPE") return read_bpe(model, raw_bytes);
   if (type == "Unigram") return read_unigram(model);
   if (type == "WordPiece") return read_word_piece(model);

@@ -42,7 +42,11 @@ TEST(Pattern, MatchersByHandEqualTheEngine) {
       R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
   std::string qwen2 = llama3;
   qwen2.replace(qwen2.find("{1,3}"), 5, "");
-  const std::vector<std::string> parts = {"a", "é", "'", "'s", "'S", "'ſ", "'ll", "'RE", " ", "  ", "\n", "\r\n", "\t", "\xC2\xA0", "\xE3\x80\x80", "1", "12345", "½", "٣", ".", "...", "_", "日本", "\xF0\x9F\x98\x80", "\xCC\x81", "\xC2\x85"};
+  const std::vector<std::string> parts = {
+      "a",        "é",       "'",  "'s",   "'S",  "'ſ",       "'ll",          "'RE",
+      " ",        "  ",      "\n", "\r\n", "\t",  "\xC2\xA0", "\xE3\x80\x80", "1",
+      "12345",    "½",       "٣",  ".",    "...", "_",        "日本",         "\xF0\x9F\x98\x80",
+      "\xCC\x81", "\xC2\x85"};
   uint32_t state = 1;
   for (const std::string& expression : {std::string(kGpt2Expression), llama3, qwen2}) {
     const Pattern by_hand = Pattern::regex(expression, "test"), engine = Pattern::regex("(?:" + expression + ")", "test");
@@ -63,7 +67,9 @@ TEST(Pattern, MatchersByHandEqualTheEngine) {
 }
 
 TEST(Pattern, WhatCannotBeTheSameIsRefused) {
-  const auto error = [](const std::string& expression) { return testing::error_of([&] { Pattern::regex(expression, "Split"); }, Fault::Input); };
+  const auto error = [](const std::string& expression) {
+    return testing::error_of([&] { Pattern::regex(expression, "Split"); }, Fault::Input);
+  };
   EXPECT_NE(error("[a[bc]]").find("a class within a class"), std::string::npos);
   EXPECT_NE(error("[a&&b]").find("an intersection"), std::string::npos);
   EXPECT_NE(error("[[:alpha:]]").find("a POSIX class"), std::string::npos);

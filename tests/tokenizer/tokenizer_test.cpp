@@ -63,7 +63,8 @@ TEST_P(SharedTokenizer, EqualsTheReferenceOnDifficultText) {
   }
   EXPECT_GE(rows, 5u);
 }
-INSTANTIATE_TEST_SUITE_P(All, SharedTokenizer, ::testing::Values("bert_base_uncased", "gpt2", "llama2", "llama3", "minimind", "qwen2", "t5_small"));
+INSTANTIATE_TEST_SUITE_P(All, SharedTokenizer,
+                         ::testing::Values("bert_base_uncased", "gpt2", "llama2", "llama3", "minimind", "qwen2", "t5_small"));
 
 TEST(SharedTokenizer, Gpt2FilesEqualTokenizerJson) {
   NEEDS_SHARED_DATA();
@@ -159,7 +160,8 @@ TEST(Tokenizer, BadFilesAndIdsAreInputErrors) {
     change(json);
     return testing::error_of([&] { tiny(folder, json); }, Fault::Input);
   };
-  EXPECT_NE(error([](Json& j) { j["model"]["merges"].push_back("a z"); }).find("'z', which is not in the vocabulary"), std::string::npos);
+  EXPECT_NE(error([](Json& j) { j["model"]["merges"].push_back("a z"); }).find("'z', which is not in the vocabulary"),
+            std::string::npos);
   EXPECT_NE(error([](Json& j) { j["model"].erase("vocab"); }).find("vocab"), std::string::npos);
   EXPECT_NE(error([](Json& j) { j["model"]["type"] = "Magic"; }).find("model type 'Magic'"), std::string::npos);
   EXPECT_NE(error([](Json& j) { j["model"]["type"] = "Unigram"; }).find("model Unigram needs a list 'vocab'"), std::string::npos);
@@ -169,9 +171,13 @@ TEST(Tokenizer, BadFilesAndIdsAreInputErrors) {
   EXPECT_NE(error([](Json& j) { j["model"]["dropout"] = 0.1; }).find("dropout"), std::string::npos);
   EXPECT_NE(error([](Json& j) { j["version"] = "2.0"; }).find("version \"2.0\""), std::string::npos);
   EXPECT_NE(error([](Json& j) { j["truncation"] = {{"max_length", -3}}; }).find("max_length"), std::string::npos);
-  EXPECT_NE(error([](Json& j) { j["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {{{"type", "Odd"}}}}}; }).find("pre_tokenizer type 'Odd'"), std::string::npos);
+  EXPECT_NE(error([](Json& j) {
+              j["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {{{"type", "Odd"}}}}};
+            }).find("pre_tokenizer type 'Odd'"),
+            std::string::npos);
   EXPECT_NE(error([](Json& j) { j["decoder"] = {{"type", "Odd"}}; }).find("decoder type 'Odd'"), std::string::npos);
-  EXPECT_NE(error([](Json& j) { j["post_processor"]["single"][0]["SpecialToken"]["id"] = "<x>"; }).find("'<x>' is not defined"), std::string::npos);
+  EXPECT_NE(error([](Json& j) { j["post_processor"]["single"][0]["SpecialToken"]["id"] = "<x>"; }).find("'<x>' is not defined"),
+            std::string::npos);
   EXPECT_NE(error([](Json& j) { j["added_tokens"][0]["lstrip"] = 1; }).find("added_tokens[0]: 'lstrip'"), std::string::npos);
   EXPECT_NE(error([](Json& j) {
               Json nested = nullptr;
@@ -184,7 +190,8 @@ TEST(Tokenizer, BadFilesAndIdsAreInputErrors) {
   EXPECT_NE(error([](Json& j) { j.erase("model"); }).find("no model"), std::string::npos);
   write_file(folder / "tokenizer.json", "{\"model\": {");
   EXPECT_NE(testing::error_of([&] { Tokenizer::load(folder.path()); }, Fault::Input).find("not valid JSON"), std::string::npos);
-  EXPECT_NE(testing::error_of([&] { Tokenizer::load(folder / "nowhere"); }, Fault::Input).find("no such folder"), std::string::npos);
+  EXPECT_NE(testing::error_of([&] { Tokenizer::load(folder / "nowhere"); }, Fault::Input).find("no such folder"),
+            std::string::npos);
   const Tokenizer t = tiny(folder, parse_json(kTiny, "tiny"));
   testing::error_of([&] { t.id_to_token(99); }, Fault::Input);
   EXPECT_EQ(t.decode(std::vector<int64_t>{4, 99}), "ab");
@@ -193,9 +200,12 @@ TEST(Tokenizer, BadFilesAndIdsAreInputErrors) {
 
 // Every place of small files of each kind with something else in it: an error for the user, or a tokenizer that works.
 TEST(Tokenizer, NoChangeOfAFileCrashes) {
-  const std::vector<Json> others = {nullptr, true, -1, 3, 1e300, "", "x", Json::array(), Json::array({1, "a"}), Json::object(), {{"type", "Sequence"}}, int64_t{1} << 62};
+  const std::vector<Json> others = {
+      nullptr,         true, -1, 3, 1e300, "", "x", Json::array(), Json::array({1, "a"}), Json::object(), {{"type", "Sequence"}},
+      int64_t{1} << 62};
   int errors = 0, tried = 0;
-  for (const char* name : {"bpe-byte-level", "word-piece", "unigram-ties", "word-level", "added-tokens-accents", "post-truncation-left", "normalizer-Precompiled", "pre-Sequence", "decoder-Sequence"}) {
+  for (const char* name : {"bpe-byte-level", "word-piece", "unigram-ties", "word-level", "added-tokens-accents",
+                           "post-truncation-left", "normalizer-Precompiled", "pre-Sequence", "decoder-Sequence"}) {
     Json golden = read_json(fs::path(__FILE__).parent_path() / "golden" / (std::string(name) + ".json"));
     const Json& original = golden["tokenizer"];
     const testing::TempFolder folder;
@@ -232,7 +242,10 @@ TEST(Tokenizer, BrokenModelFilesAreInputErrors) {
   };
   EXPECT_NE(error("").find("no SentencePiece model"), std::string::npos);
   EXPECT_NE(error("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01").find("broken"), std::string::npos);
-  EXPECT_NE(error("\x0a\x05\x0a\x03" "abc").find("no unknown piece"), std::string::npos);
+  EXPECT_NE(error("\x0a\x05\x0a\x03"
+                  "abc")
+                .find("no unknown piece"),
+            std::string::npos);
   EXPECT_NE(error("\x0b").find("broken"), std::string::npos);
   EXPECT_NE(error("IQ== 0\nIg== 7\n").find("line 2"), std::string::npos);
   EXPECT_NE(error("IQ== 0\nI!== 1\n").find("not base64"), std::string::npos);
@@ -240,7 +253,9 @@ TEST(Tokenizer, BrokenModelFilesAreInputErrors) {
   EXPECT_EQ(Tokenizer::load(folder.path()).encode("\"!"), (std::vector<int64_t>{1, 0}));
   write_file(folder / "tokenizer_config.json", R"({"added_tokens_decoder": {"x": {"content": "<a>"}}})");
   EXPECT_NE(testing::error_of([&] { Tokenizer::load(folder.path()); }, Fault::Input).find("must be an id"), std::string::npos);
-  write_file(folder / "tokenizer_config.json", R"({"added_tokens_decoder": {"2": {"content": "<a>", "special": true}}, "eos_token": "<a>", "add_eos_token": true})");
+  write_file(
+      folder / "tokenizer_config.json",
+      R"({"added_tokens_decoder": {"2": {"content": "<a>", "special": true}}, "eos_token": "<a>", "add_eos_token": true})");
   EXPECT_EQ(Tokenizer::load(folder.path()).encode("!<a>\""), (std::vector<int64_t>{0, 2, 1, 2}));
 }
 
