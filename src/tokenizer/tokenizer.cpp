@@ -1,179 +1,205 @@
 #include "tokenizer/tokenizer.h"
 
 #include <algorithm>
-#include <sstream>
 
 #include "core/check.h"
 #include "core/files.h"
 #include "core/json.h"
 #include "tokenizer/added_tokens.h"
-#include "tokenizer/stages.h"
+#include "tokenizer/fields.h"
+#include "tokenizer/sources.h"
 #include "tokenizer/unicode.h"
-#include "tokenizer/vocabulary.h"
 
 namespace graft {
 namespace fs = std::filesystem;
-namespace {
-
-// GPT-2's two files as the tokenizer.json that they stand for.
-Json from_gpt2_files(const fs::path& folder) {
-  Json merges = Json::array();
-  std::istringstream lines(read_file(folder / "merges.txt"));
-  for (std::string line; std::getline(lines, line);) {
-    if (!line.empty() && line.back() == '\r') line.pop_back();
-    if (!line.empty() && !line.starts_with("#version")) merges.push_back(line);
-  }
-  const Json vocab = read_json(folder / "vocab.json");
-  Json added = Json::array();
-  if (vocab.is_object() && vocab.contains("<|endoftext|>"))
-    added.push_back({{"id", vocab["<|endoftext|>"]}, {"content", "<|endoftext|>"}, {"special", true}, {"normalized", true}});
-  const Json byte_level = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}};
-  return {{"added_tokens", added}, {"normalizer", nullptr}, {"pre_tokenizer", byte_level}, {"post_processor", nullptr}, {"decoder", byte_level},
-          {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", merges}}}};
-}
-
-}  // namespace
 
 struct Tokenizer::State {
-  std::shared_ptr<const Vocabulary> vocabulary;
-  Normalizer normalizer;
-  PreTokenizer pre_tokenizer;
-  Decoder decoder;
-  PostProcessor post_processor;
-  AddedTokens raw, normalized;  // found before, and after normalisation
-  std::unordered_map<std::string, int64_t> added_ids;
-  std::unordered_map<int64_t, AddedToken> added;
+  TokenizerParts parts;
+  AddedTokens added;
   std::optional<int64_t> bos, eos, pad;
   int64_t size = 0;
 
   std::optional<int64_t> id(const std::string& token) const {
-    const auto found = added_ids.find(token);
-    return found != added_ids.end() ? std::optional<int64_t>(found->second) : vocabulary->id(token);
+    if (const int64_t* found = added.id(token)) return *found;
+    return parts.vocabulary->id(token);
   }
 
-  void read_added_tokens(const Json& list) {
-    if (!list.is_array()) return;
-    for (auto& item : list) {
-      if (!item.is_object() || !item.contains("id") || !item["id"].is_number_integer()) input_error("tokenizer", fmt::format("added_tokens holds {}", json_line(item)));
-      AddedToken token{text_field(item, "content", "an added token"), item["id"].get<int64_t>(), flag_field(item, "single_word", false),
-                       flag_field(item, "lstrip", false), flag_field(item, "rstrip", false), flag_field(item, "special", false)};
-      added_ids[token.content] = token.id;
-      added[token.id] = token;
-      size = std::max(size, token.id + 1);
-      if (flag_field(item, "normalized", !token.special)) {
-        token.content = normalizer(token.content);
-        normalized.add(token);
-      } else {
-        raw.add(token);
+  // transformers adds what tokenizer_config.json declares and the tokenizer does not know, or knows with other properties.
+  void add_tokens(const Json& config) {
+    added.add(parts.added, *parts.vocabulary, parts.normalizer);
+    std::vector<AddedToken> fresh;
+    const bool listed =
+        config.is_object() && config.contains("added_tokens_decoder") && config["added_tokens_decoder"].is_object();
+    const size_t from_list = listed ? config["added_tokens_decoder"].size() : 0;
+    const auto declared = declared_tokens(config);
+    for (size_t i = 0; i < declared.size(); ++i) {
+      const int64_t* known = added.id(declared[i].content);
+      if (!known || (i < from_list && *added.token(*known) != declared[i])) fresh.push_back(declared[i]);
+    }
+    if (!fresh.empty()) added.add(fresh, *parts.vocabulary, parts.normalizer);
+    size = std::max(parts.vocabulary->size(), added.size());
+  }
+
+  void read_special_ids(const fs::path& folder, const Json& config) {
+    Json map;
+    if (fs::exists(folder / "special_tokens_map.json")) map = read_json(folder / "special_tokens_map.json");
+    const auto look = [&](const std::string& name) -> std::optional<int64_t> {
+      for (const Json* source : {&config, &std::as_const(map)})
+        if (const std::string text = declared_text(*source, name); !text.empty())
+          if (const auto found = id(text)) return found;
+      return declared_id(folder, name + "_id");
+    };
+    bos = look("bos_token");
+    eos = look("eos_token");
+    pad = look("pad_token");
+  }
+
+  // add_bos_token and add_eos_token replace the post-processor, as transformers does; without any of them its class decides.
+  void read_ends(const Json& config) {
+    const bool given = config.is_object() && (config.contains("add_bos_token") || config.contains("add_eos_token"));
+    if (!given && parts.has_post_processor) return;
+    const bool with_bos = given ? flag_field(config, "add_bos_token", "tokenizer_config.json", false) : parts.adds_bos;
+    const bool with_eos = given ? flag_field(config, "add_eos_token", "tokenizer_config.json", false) : parts.adds_eos;
+    PostProcessor ends = PostProcessor::none();
+    const auto end_id = [&](const char* name) {
+      const std::string text = declared_text(config, name);
+      return text.empty() ? std::nullopt : id(text);
+    };
+    if (const auto token = end_id("bos_token"); with_bos && token)
+      ends.with.insert(ends.with.begin(), {false, {*token}}), ++ends.added;
+    if (const auto token = end_id("eos_token"); with_eos && token) ends.with.push_back({false, {*token}}), ++ends.added;
+    parts.post_processor = ends;
+  }
+
+  // The ids of a text alone.
+  void encode_text(std::string_view text, std::vector<int64_t>& ids) const {
+    std::vector<Stretch> outer, inner;
+    Pieces pieces;
+    added.split({text, -1, true}, false, outer);
+    for (auto& stretch : outer) {
+      if (stretch.id >= 0) {
+        ids.push_back(stretch.id);
+        continue;
+      }
+      inner.clear();
+      std::string changed;
+      if (parts.normalizer) {
+        changed = stretch.text;
+        parts.normalizer(changed, stretch.first);
+        stretch.text = changed;
+      }
+      added.split(stretch, true, inner);
+      for (auto& part : inner) {
+        if (part.id >= 0) {
+          ids.push_back(part.id);
+          continue;
+        }
+        pieces.list.assign(1, {part.text, part.first});
+        pieces.texts.clear();
+        if (parts.pre_tokenizer) parts.pre_tokenizer(pieces);
+        for (auto& piece : pieces.list) parts.vocabulary->encode(piece.text, ids);
       }
     }
-    raw.finish();
-    normalized.finish();
   }
 
-  void read_special_ids(const fs::path& folder) {
-    const auto token_text = [](const Json& json, const char* key) -> std::string {
-      if (!json.is_object() || !json.contains(key)) return {};
-      if (json[key].is_string()) return json[key].get<std::string>();
-      return json[key].is_object() ? json[key].value("content", std::string()) : std::string();
-    };
-    const auto look = [&](const char* name, std::optional<int64_t>& target) {
-      for (const char* file : {"tokenizer_config.json", "special_tokens_map.json"}) {
-        if (target || !fs::exists(folder / file)) continue;
-        const std::string token = token_text(read_json(folder / file), (std::string(name) + "_token").c_str());
-        if (!token.empty()) target = id(token);
-      }
-      for (const char* file : {"generation_config.json", "config.json"}) {
-        if (target || !fs::exists(folder / file)) continue;
-        const Json json = read_json(folder / file);
-        const std::string key = std::string(name) + "_token_id";
-        if (json.is_object() && json.contains(key) && json[key].is_number_integer()) target = json[key].get<int64_t>();
-        else if (json.is_object() && json.contains(key) && json[key].is_array() && !json[key].empty() && json[key][0].is_number_integer())
-          target = json[key][0].get<int64_t>();
-      }
-    };
-    look("bos", bos);
-    look("eos", eos);
-    look("pad", pad);
+  void truncate(std::vector<int64_t>& ids, bool add_special_tokens) const {
+    if (parts.longest < 0) return;
+    const int64_t room = parts.longest - (add_special_tokens ? parts.post_processor.added : 0);
+    if (room < 0)
+      tokenizer_error(
+          fmt::format("truncation to {} leaves no room for {} special tokens", parts.longest, parts.post_processor.added));
+    const auto length = static_cast<int64_t>(ids.size());
+    if (length <= room) return;
+    if (room > 0 && parts.strategy == "OnlySecond")
+      tokenizer_error(
+          fmt::format("a text of {} tokens cannot be cut to {}: the strategy OnlySecond is for pairs of texts", length, room));
+    if (parts.cut_left)
+      ids.erase(ids.begin(), ids.end() - room);
+    else
+      ids.resize(static_cast<size_t>(room));
   }
 };
 
 bool Tokenizer::present(const fs::path& folder) {
-  return fs::exists(folder / "tokenizer.json") || (fs::exists(folder / "vocab.json") && fs::exists(folder / "merges.txt"));
+  return !tokenizer_file(folder).empty();
 }
 
 Tokenizer Tokenizer::load(const fs::path& folder) {
   if (!present(folder))
     input_error("tokenizer", fmt::format("'{}' has no tokenizer.json", folder.string()),
-                fs::exists(folder) ? "a tokenizer.json, or vocab.json with merges.txt, is needed" : "there is no such folder");
-  const Json json = fs::exists(folder / "tokenizer.json") ? read_json(folder / "tokenizer.json") : from_gpt2_files(folder);
-  if (!json.is_object() || !json.contains("model") || !json["model"].is_object()) input_error("tokenizer", fmt::format("{}: there is no model", (folder / "tokenizer.json").string()));
-  const std::string type = json["model"].value("type", std::string(json["model"].contains("merges") ? "BPE" : ""));
-  if (type != "BPE") input_error("tokenizer", fmt::format("the model type '{}' is not supported", type), "known: BPE");
+                fs::exists(folder) ? "a tokenizer.json, a tokenizer.model, or vocab.json with merges.txt, is needed"
+                                   : "there is no such folder");
+  const Json config = read_tokenizer_config(folder);
   auto state = std::make_shared<State>();
-  state->vocabulary = read_bpe(json["model"]);
-  state->size = state->vocabulary->size();
-  state->normalizer = read_normalizer(json.value("normalizer", Json()));
-  state->pre_tokenizer = read_pre_tokenizer(json.value("pre_tokenizer", Json()));
-  state->decoder = read_decoder(json.value("decoder", Json()));
-  state->post_processor = read_post_processor(json.value("post_processor", Json()));
-  state->read_added_tokens(json.value("added_tokens", Json()));
-  state->read_special_ids(folder);
+  state->parts = read_tokenizer(folder, config);
+  state->add_tokens(config);
+  state->read_special_ids(folder, config);
+  state->read_ends(config);
   Tokenizer tokenizer;
   tokenizer.state_ = std::move(state);
   return tokenizer;
 }
 
-std::vector<int64_t> Tokenizer::encode(std::string_view raw_text, bool add_special_tokens) const {
+std::vector<int64_t> Tokenizer::encode(std::string_view text, bool add_special_tokens) const {
   const State& s = *state_;
+  std::vector<int64_t> own;
+  own.reserve(text.size() / 3 + 8);
+  if (valid_utf8(text))
+    s.encode_text(text, own);
+  else
+    s.encode_text(repair_utf8(text), own);
+  s.truncate(own, add_special_tokens);
+  const auto& parts = add_special_tokens ? s.parts.post_processor.with : s.parts.post_processor.without;
+  if (parts.size() == 1 && parts[0].sequence) return own;
   std::vector<int64_t> ids;
-  if (add_special_tokens) ids = s.post_processor.before;
-  const Stretch whole{valid_utf8(raw_text) ? std::string(raw_text) : repair_utf8(raw_text), -1, true};
-  for (auto& outer : s.raw.split(whole)) {
-    if (outer.id >= 0) {
-      ids.push_back(outer.id);
-      continue;
-    }
-    for (auto& inner : s.normalized.split({s.normalizer(outer.text), -1, outer.first})) {
-      if (inner.id >= 0) {
-        ids.push_back(inner.id);
-        continue;
-      }
-      for (auto& piece : s.pre_tokenizer({{inner.text, inner.first}})) s.vocabulary->encode(piece.text, ids);
-    }
-  }
-  if (add_special_tokens) ids.insert(ids.end(), s.post_processor.after.begin(), s.post_processor.after.end());
+  ids.reserve(own.size() + parts.size());
+  for (auto& part : parts)
+    ids.insert(ids.end(), (part.sequence ? own : part.ids).begin(), (part.sequence ? own : part.ids).end());
   return ids;
 }
 
 std::string Tokenizer::decode(std::span<const int64_t> ids, bool skip_special_tokens) const {
+  const State& s = *state_;
   std::vector<std::string> tokens;
+  tokens.reserve(ids.size());
   for (const int64_t id : ids) {
-    const auto added = state_->added.find(id);
-    if (added != state_->added.end()) {
-      if (!(skip_special_tokens && added->second.special)) tokens.push_back(added->second.content);
-    } else if (const std::string* token = state_->vocabulary->token(id)) {
-      tokens.push_back(*token);
-    }
+    const std::string* text = s.added.id_to_text(id);
+    if (!text) text = s.parts.vocabulary->token(id);
+    if (text && !(skip_special_tokens && s.added.special(*text))) tokens.push_back(*text);
   }
+  s.parts.decoder(tokens);
+  if (tokens.size() == 1) return std::move(tokens[0]);
   std::string text;
-  for (auto& part : state_->decoder(std::move(tokens))) text += part;
+  for (auto& part : tokens) text += part;
   return text;
 }
 
-int64_t Tokenizer::vocab_size() const { return state_->size; }
-std::optional<int64_t> Tokenizer::token_to_id(const std::string& token) const { return state_->id(token); }
+int64_t Tokenizer::vocab_size() const {
+  return state_->size;
+}
+std::optional<int64_t> Tokenizer::token_to_id(const std::string& token) const {
+  return state_->id(token);
+}
 
 std::string Tokenizer::id_to_token(int64_t id) const {
-  if (const auto added = state_->added.find(id); added != state_->added.end()) return added->second.content;
-  const std::string* token = state_->vocabulary->token(id);
+  if (const AddedToken* token = state_->added.token(id)) return token->content;
+  const std::string* token = state_->parts.vocabulary->token(id);
   if (!token) input_error("tokenizer", fmt::format("the id {} is not in the vocabulary of {}", id, vocab_size()));
   return *token;
 }
 
-std::optional<int64_t> Tokenizer::bos_id() const { return state_->bos; }
-std::optional<int64_t> Tokenizer::eos_id() const { return state_->eos; }
-std::optional<int64_t> Tokenizer::pad_id() const { return state_->pad; }
-bool Tokenizer::adds_bos() const { return state_->bos && !state_->post_processor.before.empty() && state_->post_processor.before.front() == *state_->bos; }
+std::optional<int64_t> Tokenizer::bos_id() const {
+  return state_->bos;
+}
+std::optional<int64_t> Tokenizer::eos_id() const {
+  return state_->eos;
+}
+std::optional<int64_t> Tokenizer::pad_id() const {
+  return state_->pad;
+}
+bool Tokenizer::adds_bos() const {
+  const auto& with = state_->parts.post_processor.with;
+  return state_->bos && !with.empty() && !with.front().sequence && with.front().ids.front() == *state_->bos;
+}
 
 }  // namespace graft

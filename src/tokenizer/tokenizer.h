@@ -1,4 +1,5 @@
-// Text to token ids and back, as Hugging Face's `tokenizers` defines it: tokenizer.json, or GPT-2's vocab.json and merges.txt.
+// Text to token ids and back, as Hugging Face's `tokenizers` defines it: from tokenizer.json, a SentencePiece or tiktoken
+// tokenizer.model, or GPT-2's vocab.json and merges.txt.
 #pragma once
 #include <filesystem>
 #include <memory>
@@ -17,7 +18,8 @@ class Tokenizer {
   static bool present(const std::filesystem::path& folder);
 
   // Invalid UTF-8 is read as U+FFFD. Special tokens in the text are recognised. `add_special_tokens` puts those of the
-  // post-processor around the text. Safe to call from several threads.
+  // post-processor around the text. A "truncation" of tokenizer.json is applied, its "padding" is not. Safe to call from several
+  // threads.
   std::vector<int64_t> encode(std::string_view text, bool add_special_tokens = true) const;
   // Ids outside the vocabulary stand for nothing, as in the reference: models often have more rows than the tokenizer tokens.
   std::string decode(std::span<const int64_t> ids, bool skip_special_tokens = false) const;

@@ -1,7 +1,9 @@
 // Against reference encodings of Hugging Face's tokenizers, and small hand-made files.
 #include "tokenizer/tokenizer.h"
 
+#include <atomic>
 #include <fstream>
+#include <thread>
 
 #include "core/files.h"
 #include "core/json.h"
@@ -61,7 +63,62 @@ TEST_P(SharedTokenizer, EqualsTheReferenceOnDifficultText) {
   }
   EXPECT_GE(rows, 5u);
 }
-INSTANTIATE_TEST_SUITE_P(Bpe, SharedTokenizer, ::testing::Values("gpt2", "llama2", "minimind", "qwen2"));
+INSTANTIATE_TEST_SUITE_P(All, SharedTokenizer,
+                         ::testing::Values("bert_base_uncased", "gpt2", "llama2", "llama3", "minimind", "qwen2", "t5_small"));
+
+TEST(SharedTokenizer, Gpt2FilesEqualTokenizerJson) {
+  NEEDS_SHARED_DATA();
+  const fs::path given = testing::shared_data() / "tokenizers" / "gpt2";
+  const testing::TempFolder folder;
+  for (const char* name : {"vocab.json", "merges.txt"}) fs::copy_file(given / name, folder / name);
+  check_samples(Tokenizer::load(folder.path()), given / "sample_ids.jsonl", testing::shared_data() / "tokenizers" / "sample.txt");
+}
+
+// Without tokenizer.json and configuration a SentencePiece model is read as its library does.
+TEST(SharedTokenizer, SentencePieceModelsEqualTheLibrary) {
+  NEEDS_SHARED_DATA();
+  const fs::path data = testing::shared_data() / "tokenizers";
+  for (const auto& [name, file] : {std::pair("llama2", "tokenizer.model"), std::pair("spm_unigram_en", "test_model.model")}) {
+    const testing::TempFolder folder;
+    fs::copy_file(data / name / file, folder / "tokenizer.model");
+    check_samples(Tokenizer::load(folder.path()), data / name / "sample_ids_spm.jsonl", data / "sample.txt");
+  }
+}
+
+// With it, the tokens that it declares are found in texts, and BOS goes first.
+TEST(SharedTokenizer, SentencePieceModelsWithConfigurationEqualTransformers) {
+  NEEDS_SHARED_DATA();
+  const fs::path data = testing::shared_data() / "tokenizers" / "llama2";
+  const testing::TempFolder folder;
+  for (const char* name : {"tokenizer.model", "tokenizer_config.json"}) fs::copy_file(data / name, folder / name);
+  const Tokenizer tokenizer = Tokenizer::load(folder.path());
+  EXPECT_EQ(tokenizer.encode("Hello world</s>"), (std::vector<int64_t>{1, 15043, 3186, 2}));
+  EXPECT_EQ(tokenizer.decode(std::vector<int64_t>{1, 15043, 3186, 2}, false), "<s> Hello world</s>");
+  EXPECT_EQ(tokenizer.decode(std::vector<int64_t>{1, 15043, 3186, 2}, true), "Hello world");
+  EXPECT_TRUE(tokenizer.adds_bos());
+}
+
+TEST(SharedTokenizer, ThreadsEncodeAlike) {
+  NEEDS_SHARED_DATA();
+  const fs::path data = testing::shared_data() / "tokenizers";
+  const auto lines = sample_lines(data / "sample.txt");
+  for (const char* name : {"gpt2", "t5_small", "bert_base_uncased"}) {
+    const Tokenizer tokenizer = Tokenizer::load(data / name);
+    std::vector<std::vector<int64_t>> expected;
+    for (auto& line : lines) expected.push_back(tokenizer.encode(line));
+    std::atomic<int> wrong = 0;
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t)
+      threads.emplace_back([&, t] {
+        for (size_t i = 0; i < lines.size(); ++i) {
+          const size_t line = (i * 7 + static_cast<size_t>(t) * 31) % lines.size();
+          wrong += tokenizer.encode(lines[line]) != expected[line];
+        }
+      });
+    for (auto& thread : threads) thread.join();
+    EXPECT_EQ(wrong, 0) << name;
+  }
+}
 
 TEST(Stories260k, TokenizerEqualsTheReference) {
   NEEDS_SHARED_DATA();
@@ -103,19 +160,103 @@ TEST(Tokenizer, BadFilesAndIdsAreInputErrors) {
     change(json);
     return testing::error_of([&] { tiny(folder, json); }, Fault::Input);
   };
-  EXPECT_NE(error([](Json& j) { j["model"]["merges"].push_back("a z"); }).find("'z', which is not in the vocabulary"), std::string::npos);
+  EXPECT_NE(error([](Json& j) { j["model"]["merges"].push_back("a z"); }).find("'z', which is not in the vocabulary"),
+            std::string::npos);
   EXPECT_NE(error([](Json& j) { j["model"].erase("vocab"); }).find("vocab"), std::string::npos);
-  EXPECT_NE(error([](Json& j) { j["model"]["type"] = "Unigram"; }).find("'Unigram' is not supported"), std::string::npos);
+  EXPECT_NE(error([](Json& j) { j["model"]["type"] = "Magic"; }).find("model type 'Magic'"), std::string::npos);
+  EXPECT_NE(error([](Json& j) { j["model"]["type"] = "Unigram"; }).find("model Unigram needs a list 'vocab'"), std::string::npos);
+  EXPECT_NE(error([](Json& j) { j["model"]["vocab"]["a"] = int64_t{1} << 40; }).find("the id of 'a'"), std::string::npos);
+  EXPECT_NE(error([](Json& j) { j["model"]["vocab"]["a"] = 200000000; }).find("the id of 'a'"), std::string::npos);
+  EXPECT_NE(error([](Json& j) { j["model"]["vocab"]["a"] = -1; }).find("the id of 'a'"), std::string::npos);
+  EXPECT_NE(error([](Json& j) { j["model"]["dropout"] = 0.1; }).find("dropout"), std::string::npos);
+  EXPECT_NE(error([](Json& j) { j["version"] = "2.0"; }).find("version \"2.0\""), std::string::npos);
+  EXPECT_NE(error([](Json& j) { j["truncation"] = {{"max_length", -3}}; }).find("max_length"), std::string::npos);
+  EXPECT_NE(error([](Json& j) {
+              j["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {{{"type", "Odd"}}}}};
+            }).find("pre_tokenizer type 'Odd'"),
+            std::string::npos);
+  EXPECT_NE(error([](Json& j) { j["decoder"] = {{"type", "Odd"}}; }).find("decoder type 'Odd'"), std::string::npos);
+  EXPECT_NE(error([](Json& j) { j["post_processor"]["single"][0]["SpecialToken"]["id"] = "<x>"; }).find("'<x>' is not defined"),
+            std::string::npos);
+  EXPECT_NE(error([](Json& j) { j["added_tokens"][0]["lstrip"] = 1; }).find("added_tokens[0]: 'lstrip'"), std::string::npos);
+  EXPECT_NE(error([](Json& j) {
+              Json nested = nullptr;
+              for (int i = 0; i < 100; ++i) nested = {{"type", "Sequence"}, {"normalizers", Json::array({nested})}};
+              j["normalizer"] = nested;
+            }).find("too many sequences"),
+            std::string::npos);
   EXPECT_NE(error([](Json& j) { j["normalizer"]["type"] = "Magic"; }).find("normalizer type 'Magic'"), std::string::npos);
   EXPECT_NE(error([](Json& j) { j["normalizer"]["pattern"] = {{"Regex", "("}}; }).find("cannot be used"), std::string::npos);
   EXPECT_NE(error([](Json& j) { j.erase("model"); }).find("no model"), std::string::npos);
   write_file(folder / "tokenizer.json", "{\"model\": {");
   EXPECT_NE(testing::error_of([&] { Tokenizer::load(folder.path()); }, Fault::Input).find("not valid JSON"), std::string::npos);
-  EXPECT_NE(testing::error_of([&] { Tokenizer::load(folder / "nowhere"); }, Fault::Input).find("no such folder"), std::string::npos);
+  EXPECT_NE(testing::error_of([&] { Tokenizer::load(folder / "nowhere"); }, Fault::Input).find("no such folder"),
+            std::string::npos);
   const Tokenizer t = tiny(folder, parse_json(kTiny, "tiny"));
   testing::error_of([&] { t.id_to_token(99); }, Fault::Input);
   EXPECT_EQ(t.decode(std::vector<int64_t>{4, 99}), "ab");
   EXPECT_NO_THROW(t.encode("\xff\xfe broken \xc3"));
+}
+
+// Every place of small files of each kind with something else in it: an error for the user, or a tokenizer that works.
+TEST(Tokenizer, NoChangeOfAFileCrashes) {
+  const std::vector<Json> others = {
+      nullptr,         true, -1, 3, 1e300, "", "x", Json::array(), Json::array({1, "a"}), Json::object(), {{"type", "Sequence"}},
+      int64_t{1} << 62};
+  int errors = 0, tried = 0;
+  for (const char* name : {"bpe-byte-level", "word-piece", "unigram-ties", "word-level", "added-tokens-accents",
+                           "post-truncation-left", "normalizer-Precompiled", "pre-Sequence", "decoder-Sequence"}) {
+    Json golden = read_json(fs::path(__FILE__).parent_path() / "golden" / (std::string(name) + ".json"));
+    const Json& original = golden["tokenizer"];
+    const testing::TempFolder folder;
+    size_t seen = 0;
+    const Json flat = original.flatten();
+    for (auto& [place, unused] : flat.items()) {
+      // All of the stages, some of the many entries of a vocabulary.
+      if (place.starts_with("/model/vocab") || place.starts_with("/model/merges") || place.starts_with("/added_tokens/2"))
+        if (++seen % 151 != 1) continue;
+      for (Json::json_pointer at(place); !at.empty(); at = at.parent_pointer()) {
+        const Json& other = others[static_cast<size_t>(tried++) % others.size()];
+        Json changed = original;
+        changed[at] = other;
+        std::ofstream(folder / "tokenizer.json") << json_line(changed);
+        try {
+          const Tokenizer tokenizer = Tokenizer::load(folder.path());
+          tokenizer.decode(tokenizer.encode("a b <s> xyz \xC3\xA9\n"));
+        } catch (const Error& e) {
+          ++errors;
+          EXPECT_EQ(static_cast<int>(e.fault()), static_cast<int>(Fault::Input)) << e.what();
+        }
+      }
+    }
+  }
+  EXPECT_GT(errors, 200);
+  EXPECT_GT(tried - errors, 50);
+}
+
+TEST(Tokenizer, BrokenModelFilesAreInputErrors) {
+  const testing::TempFolder folder;
+  const auto error = [&](const std::string& bytes) {
+    write_file(folder / "tokenizer.model", bytes);
+    return testing::error_of([&] { Tokenizer::load(folder.path()); }, Fault::Input);
+  };
+  EXPECT_NE(error("").find("no SentencePiece model"), std::string::npos);
+  EXPECT_NE(error("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01").find("broken"), std::string::npos);
+  EXPECT_NE(error("\x0a\x05\x0a\x03"
+                  "abc")
+                .find("no unknown piece"),
+            std::string::npos);
+  EXPECT_NE(error("\x0b").find("broken"), std::string::npos);
+  EXPECT_NE(error("IQ== 0\nIg== 7\n").find("line 2"), std::string::npos);
+  EXPECT_NE(error("IQ== 0\nI!== 1\n").find("not base64"), std::string::npos);
+  write_file(folder / "tokenizer.model", "IQ== 0\nIg== 1\n");
+  EXPECT_EQ(Tokenizer::load(folder.path()).encode("\"!"), (std::vector<int64_t>{1, 0}));
+  write_file(folder / "tokenizer_config.json", R"({"added_tokens_decoder": {"x": {"content": "<a>"}}})");
+  EXPECT_NE(testing::error_of([&] { Tokenizer::load(folder.path()); }, Fault::Input).find("must be an id"), std::string::npos);
+  write_file(
+      folder / "tokenizer_config.json",
+      R"({"added_tokens_decoder": {"2": {"content": "<a>", "special": true}}, "eos_token": "<a>", "add_eos_token": true})");
+  EXPECT_EQ(Tokenizer::load(folder.path()).encode("!<a>\""), (std::vector<int64_t>{0, 2, 1, 2}));
 }
 
 }  // namespace
