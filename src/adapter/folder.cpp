@@ -5,6 +5,7 @@
 #include "core/check.h"
 #include "core/files.h"
 #include "core/torch.h"
+#include "methods/common/targets.h"
 #include "model/family.h"
 #include "model/loader.h"
 
@@ -54,7 +55,15 @@ struct ParsedConfig {
   Json options;
   std::string base_model, adapter_name;
   bool adapterhub;
+  std::string writer;
 };
+
+// Who wrote the file, for errors about fields that are not understood.
+std::string writer_of(const Json& json) {
+  for (const char* key : {"peft_version", "version"})
+    if (json.contains(key) && json[key].is_string()) return fmt::format(" (written by {}{})", key[0] == 'p' ? "PEFT " : "", json[key].get<std::string>());
+  return "";
+}
 
 ParsedConfig parse_config(const fs::path& file) {
   const Json json = read_json(file);
@@ -62,15 +71,17 @@ ParsedConfig parse_config(const fs::path& file) {
   if (!json.is_object()) input_error("adapter", fmt::format("{} must hold a JSON object", source));
   const auto text = [&](const char* key) { return json.contains(key) && json[key].is_string() ? json[key].get<std::string>() : std::string(); };
   if (json.contains("config") && !json.contains("peft_type")) {
-    if (!json["config"].is_object()) usage_error("adapter", fmt::format("{}: config must be a mapping of AdapterHub's options", source));
+    if (json["config"].is_string()) return {&find_method(json["config"].get<std::string>()), Json::object(), text("model_name"), text("name"), true, writer_of(json)};
+    if (!json["config"].is_object()) usage_error("adapter", fmt::format("{}: config must be a mapping of AdapterHub's options, or a preset's name", source));
     if (json["config"].contains("architecture") && !json["config"]["architecture"].is_null())
       usage_error("adapter", fmt::format("{}: AdapterHub's architecture {} is not supported", source, json_line(json["config"]["architecture"])),
                   "bottleneck adapters are");
-    return {&nearest_adapterhub_row(json["config"]), json["config"], text("model_name"), text("name"), true};
+    if (text("name").empty()) input_error("adapter", fmt::format("{} has no name, which the tensors' names hold", source));
+    return {&nearest_adapterhub_row(json["config"]), json["config"], text("model_name"), text("name"), true, writer_of(json)};
   }
   const std::string type = text("peft_type");
   if (type.empty()) input_error("adapter", fmt::format("{} has no peft_type", source), "is this an adapter's folder?");
-  return {&row_of_type(type, source), json, text("base_model_name_or_path"), "default", false};
+  return {&row_of_type(type, source), json, text("base_model_name_or_path"), "default", false, writer_of(json)};
 }
 
 std::unique_ptr<Method> configured(const ParsedConfig& parsed, const std::string& source) {
@@ -78,7 +89,7 @@ std::unique_ptr<Method> configured(const ParsedConfig& parsed, const std::string
   if (parsed.adapterhub) {
     Json options = parsed.options;
     options.erase("architecture");
-    method->read_file_config(options, parsed.row->name);
+    method->read_file_config(options, source + parsed.writer);
     return method;
   }
   const auto names = field_names(method->config());
@@ -88,8 +99,8 @@ std::unique_ptr<Method> configured(const ParsedConfig& parsed, const std::string
   for (auto& [key, value] : parsed.options.items()) {
     if (contains(names, key)) own[key] = value;
     else if (!contains(common_keys(), key) && !contains(ignored, key) && !switched_off(value))
-      usage_error(parsed.row->name, fmt::format("{}: the option '{}' = {} is not supported", source, key, json_line(value)),
-                  "it may change what the adapter computes; " + suggest(key, names));
+      usage_error(parsed.row->name, fmt::format("{}{}: the field '{}' = {} is not understood", source, parsed.writer, key, json_line(value)),
+                  "it may change what the adapter computes, so it cannot be ignored");
   }
   method->read_file_config(own, parsed.row->name);
   return method;
@@ -111,13 +122,27 @@ std::unique_ptr<Method> method_from_config(const fs::path& config_file, const Me
   return configured(parsed, config_file.string());
 }
 
-AdapterFile read_adapter(const fs::path& folder) {
-  if (!fs::exists(folder / "adapter_config.json"))
-    input_error("adapter", fmt::format("'{}' has no adapter_config.json", folder.string()),
-                fs::exists(folder / "config.json") ? "it is a model folder: give it as --model" : "is the path right?");
+fs::path adapter_folder(const fs::path& folder) {
+  if (fs::exists(folder / "adapter_config.json")) return folder;
+  std::vector<std::string> inside;  // adapters with names of their own lie in sub-folders
+  if (fs::is_directory(folder) && !fs::exists(folder / "config.json"))
+    for (auto& entry : fs::directory_iterator(folder))
+      if (entry.is_directory() && fs::exists(entry.path() / "adapter_config.json") && !entry.path().filename().string().starts_with("checkpoint-"))
+        inside.push_back(entry.path().filename().string());
+  if (inside.size() == 1) return folder / inside[0];
+  std::sort(inside.begin(), inside.end());
+  if (!inside.empty())
+    input_error("adapter", fmt::format("'{}' holds {} adapters", folder.string(), inside.size()), fmt::format("name one of the sub-folders {}", fmt::join(inside, ", ")));
+  input_error("adapter", fmt::format("'{}' has no adapter_config.json", folder.string()),
+              fs::exists(folder / "config.json") ? "it is a model folder: give it as --model" : "is the path right?");
+}
+
+AdapterFile read_adapter(const fs::path& given) {
+  const fs::path folder = adapter_folder(given);
   const ParsedConfig parsed = parse_config(folder / "adapter_config.json");
   AdapterFile file;
   file.row = parsed.row;
+  file.folder = folder;
   file.config = parsed.options;
   file.base_model = parsed.base_model;
   file.adapter_name = parsed.adapter_name;
@@ -132,10 +157,21 @@ AdapterFile read_adapter(const fs::path& folder) {
   return file;
 }
 
+Model base_for_adapter(const Model& base, const AdapterFile& file) {
+  Model model = base;
+  const auto replace = [&](const std::string& name, Tensor& handle) {
+    for (auto& [key, value] : file.tensors)
+      if (key == name && value.is_floating_point() && value.sizes() == handle.sizes()) handle = value.to(handle.device(), handle.scalar_type());
+  };
+  replace(kPeftPrefix + model.tokens.path + ".base_layer.weight", model.tokens.weight);
+  if (!model.config.tied_head) replace(kPeftPrefix + model.head.path + ".base_layer.weight", model.head.weight);
+  return model;
+}
+
 Adapted load_adapter(const Model& base, const fs::path& folder) {
   const AdapterFile file = read_adapter(folder);
   const MethodRow* row = nullptr;
-  Adapted adapted = attach(base, *file.row, method_from_config(folder / "adapter_config.json", row), 0);
+  Adapted adapted = attach(base_for_adapter(base, file), *file.row, method_from_config(file.folder / "adapter_config.json", row), 0, {}, /*loading=*/true);
   adapted.method->load_file_tensors(file.tensors, file.weights.string());
   return adapted;
 }

@@ -13,16 +13,20 @@ struct AdapterFile {
   const MethodRow* row = nullptr;
   Json config;                     // the method's part
   std::string base_model;          // as the file names it; may be empty
+  std::filesystem::path folder;    // where it was found: the given folder, or the only adapter inside
   std::filesystem::path weights;
   std::string adapter_name = "default";
   NamedTensors tensors;            // with the adapter's name in keys rewritten to "default"
 };
-// Reads and checks the folder. Throws Fault::Input for a missing or broken file, Fault::Usage for a peft_type or an option
+// Reads and checks the folder, or the only adapter in a sub-folder of it. Throws Fault::Input for a missing or broken file, Fault::Usage for a peft_type or an option
 // that is not supported. Unknown options are refused unless they are switched off.
 AdapterFile read_adapter(const std::filesystem::path& folder);
 
 // A method with the options of a configuration file alone (adapter_config.json), nothing attached.
 std::unique_ptr<Method> method_from_config(const std::filesystem::path& config_file, const MethodRow*& row);
+
+// The base as the adapter's file wants it: where the file holds the whole embedding or head, that one.
+Model base_for_adapter(const Model& base, const AdapterFile& file);
 
 // The base with the folder's adapter in place, ready to run or to train on.
 Adapted load_adapter(const Model& base, const std::filesystem::path& folder);

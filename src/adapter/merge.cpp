@@ -16,13 +16,28 @@ Model merged(const Adapted& adapted) {
                 fmt::format("keep the adapter beside the base; mergeable are {}", fmt::join(mergeable, ", ")));
   }
   Model model = adapted.model;  // trained copies of base tensors are in place already
+  const Linear plain_head = model.head_linear();
   visit_linears(model, [&](Site site, int64_t layer, Linear& linear) {
     const WeightEdit* edit = adapted.sites.weight_edit(site, layer);
-    if (!edit) return;
+    if (!edit || site == Site::Head) return;
     const auto result = edit->merged(linear);
     CHECK_THAT(result, "{} says it merges but {} does not", adapted.row->name, linear.path);
     linear = *result;
   });
+  const EmbedEdit* embed = adapted.sites.embed_edit();
+  const WeightEdit* head = adapted.sites.weight_edit(Site::Head, -1);
+  const Linear merged_head = head ? head->merged(plain_head).value() : plain_head;
+  if (embed) model.tokens.weight = embed->merged(model.tokens.weight);
+  if (!model.config.tied_head) {
+    model.head = merged_head;
+  } else if ((embed || head) && !at::equal(merged_head.weight, model.tokens.weight)) {  // one of them alone changed: they part
+    model.head = merged_head;
+    model.config.tied_head = false;
+    model.config.raw["tie_word_embeddings"] = false;
+  } else {
+    model.head = plain_head;
+    model.head.weight = Tensor();
+  }
   visit_weights(model, [](const std::string&, Tensor& handle, const std::vector<int64_t>&, bool) { handle = handle.detach(); });
   return model;
 }

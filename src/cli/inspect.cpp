@@ -1,4 +1,4 @@
-#include "adapter/folder.h"
+#include "adapter/inspect.h"
 #include "cli/commands.h"
 #include "core/check.h"
 #include "core/progress.h"
@@ -35,26 +35,11 @@ Json inspect_model(const fs::path& folder) {
     }
   };
   attempt([&] { load_model(folder); });
+  json["loads_in"] = Json{"graft", "HF transformers"};
   attempt([&] {
     const Tokenizer tokenizer = Tokenizer::load(folder);
     if (tokenizer.vocab_size() > config.vocab_size) json["problems"].push_back(fmt::format("the tokenizer has {} tokens but the model only {}", tokenizer.vocab_size(), config.vocab_size));
   });
-  return json;
-}
-
-Json inspect_adapter(const fs::path& folder) {
-  const AdapterFile file = read_adapter(folder);
-  Json json{{"kind", "adapter"}, {"method", file.row->name}, {"base_model", file.base_model}, {"config", file.config}, {"weights", file.weights.filename().string()}};
-  int64_t parameters = 0;
-  Json tensors = Json::object();
-  for (auto& [name, value] : file.tensors) {
-    parameters += value.numel();
-    tensors[name] = value.sizes().vec();
-  }
-  json["parameters"] = parameters;
-  json["tensors"] = tensors;
-  json["mergeable"] = file.row->mergeable;
-  json["loads_in"] = file.row->format == Format::AdapterHub ? Json({"graft", "AdapterHub adapters"}) : Json({"graft", "HF PEFT"});
   return json;
 }
 
@@ -68,11 +53,12 @@ void add_inspect(CLI::App& app) {
   sub->add_flag("--json", *json, "one JSON document on stdout");
   sub->callback([=] {
     if (!fs::is_directory(*folder)) input_error("inspect", fmt::format("there is no folder '{}'", *folder));
-    const Json found = fs::exists(fs::path(*folder) / "adapter_config.json") ? inspect_adapter(*folder) : inspect_model(*folder);
+    // Adapters with names of their own lie one folder deeper.
+    const Json found = fs::exists(fs::path(*folder) / "config.json") && !fs::exists(fs::path(*folder) / "adapter_config.json") ? inspect_model(*folder) : describe_adapter(*folder);
     if (*json) return print_json(found);
     for (auto& [key, value] : found.items()) {
-      if (key == "tensors" && value.is_object()) {
-        fmt::print("tensors:\n");
+      if ((key == "tensors" || key == "not_in" || key == "config") && value.is_object()) {
+        fmt::print("{}:\n", key);
         for (auto& [name, shape] : value.items()) fmt::print("  {}  {}\n", name, json_line(shape));
       } else {
         fmt::print("{}: {}\n", key, value.is_string() ? value.get<std::string>() : json_line(value));

@@ -27,7 +27,7 @@ int run(int argc, char** argv) {
   bool quiet = false, verbose = false;
   app.add_flag_callback("-q,--quiet", [&] { quiet = true; set_log_level(LogLevel::Quiet); }, "no log, no progress");
   app.add_flag_callback("--verbose", [&] { verbose = true; set_log_level(LogLevel::Debug); }, "a longer log");
-  for (auto add : {add_train, add_compare, add_report, add_eval, add_score, add_generate, add_chat, add_merge, add_inspect, add_tokenize, add_methods, add_families,
+  for (auto add : {add_train, add_compare, add_report, add_eval, add_score, add_generate, add_chat, add_merge, add_convert, add_inspect, add_tokenize, add_methods, add_families,
                    add_validate, add_embedded})
     add(app);
   std::string topic;

@@ -3,6 +3,7 @@
 //   houlsby   after attention and after the MLP:  res + h + up(h)
 //   pfeiffer  after the MLP:                      res + h + up(h + res)
 //   parallel  after the MLP:                      res + h + scaling · up(res), res before the MLP's norm
+// scaling is a number, or trained from 1: "learned" [1], "channel" [width].
 // Trained: W_d [b, width], b_d, W_u [width, b], b_u with b = max(1, width div reduction_factor). Init "bert": normal(0, 0.02),
 // biases 0 (not the identity); "mam_adapter": W_d kaiming, W_u 0 (the identity); "houlsby": normal(0, 0.01) cut at 2 std.
 // Not mergeable. Files: AdapterHub's folders.
@@ -23,7 +24,8 @@ struct BottleneckConfig : Config {
   bool mh_adapter = true, output_adapter = true, is_parallel = false;
   // Whether the adapter reads h + res instead of h (AdapterHub's words for a pre-norm block).
   bool original_ln_before = false;
-  double reduction_factor = 16, scaling = 1, dropout = 0;
+  double dropout = 0;
+  Json reduction_factor = 16.0, scaling = 1.0;
   std::string non_linearity = "swish", init_weights = "bert";
   Json leave_out = Json::array();
   void visit(Fields& f) override {
@@ -31,8 +33,8 @@ struct BottleneckConfig : Config {
     f("output_adapter", output_adapter, "an adapter after the MLP");
     f("is_parallel", is_parallel, "beside the sub-layer, reading the residual stream, instead of behind it");
     f("original_ln_before", original_ln_before, "the adapter reads the sub-layer's output plus the residual stream");
-    f("reduction_factor", reduction_factor, "the bottleneck is width / reduction_factor wide", above(0));
-    f("scaling", scaling, "factor of the adapter's output");
+    f("reduction_factor", reduction_factor, "the bottleneck is width / reduction_factor wide: a number, or {layer: number, \"default\": number}");
+    f("scaling", scaling, "factor of the adapter's output: a number, \"learned\" or \"channel\"");
     f("non_linearity", non_linearity, "activation in the bottleneck");
     f("init_weights", init_weights, "initialisation", one_of({"bert", "mam_adapter", "houlsby"}));
     f("dropout", dropout, "dropout on the bottleneck's output", between(0, 0.999));
@@ -42,13 +44,16 @@ struct BottleneckConfig : Config {
 
 struct BottleneckEdit : HiddenEdit {
   Tensor down, down_bias, up, up_bias;
+  Tensor scaling;    // trained, or undefined
+  double fixed = 1;  // else this number
   const BottleneckConfig* config = nullptr;
 
   Tensor hidden(const Tensor& h, const Tensor& residual, bool training) const override {
     const Tensor input = config->is_parallel ? residual : config->original_ln_before ? h + residual : h;
     const Tensor inner = kernels::activate(kernels::linear(input.to(down.scalar_type()), down, down_bias), config->non_linearity);
     Tensor out = kernels::linear(inner, up, up_bias);
-    if (config->scaling != 1) out = out * config->scaling;
+    if (scaling.defined()) out = out * scaling;
+    else if (fixed != 1) out = out * fixed;
     if (training && config->dropout > 0) out = kernels::dropout(out, config->dropout);
     return h + out.to(h.scalar_type());
   }
@@ -62,8 +67,8 @@ class Bottleneck : public Method {
   void attach(AttachContext& context) override {
     kernels::check_activation(config_.non_linearity, "bottleneck");
     const Model& model = context.model;
-    const int64_t width = model.config.width, bottleneck = std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(width) / config_.reduction_factor));
-    if (config_.reduction_factor < 1.0 / 64) usage_error("bottleneck", fmt::format("reduction_factor must be at least 1/64 but is {}", config_.reduction_factor));
+    const int64_t width = model.config.width;
+    check_options(model);
     if (!config_.mh_adapter && !config_.output_adapter) usage_error("bottleneck", "mh_adapter and output_adapter are both false: there is no adapter");
     const auto options = adapter_options(model);
     const auto draw = [&](std::vector<int64_t> shape, bool is_up) {
@@ -73,6 +78,7 @@ class Bottleneck : public Method {
     };
     for (int64_t layer = 0; layer < model.layers(); ++layer) {
       if (std::find(config_.leave_out.begin(), config_.leave_out.end(), Json(layer)) != config_.leave_out.end()) continue;
+      const int64_t bottleneck = bottleneck_width(width, layer);
       const std::string block = model.blocks[layer].path + ".";
       for (const Site site : {Site::AttnOut, Site::MlpOut}) {
         if (site == Site::AttnOut ? !config_.mh_adapter : !config_.output_adapter) continue;
@@ -83,6 +89,8 @@ class Bottleneck : public Method {
         edit->down_bias = add(name + "down.0.bias", zeros({bottleneck}, options), false);
         edit->up = add(name + "up.weight", draw({width, bottleneck}, true));
         edit->up_bias = add(name + "up.bias", zeros({width}, options), false);
+        if (config_.scaling.is_number()) edit->fixed = config_.scaling.get<double>();
+        else edit->scaling = add(name.substr(0, name.rfind('.') + 1) + "scaling", ones({config_.scaling == "channel" ? width : 1}, options), false);
         context.sites.put(site, layer, edit);
       }
     }
@@ -92,6 +100,7 @@ class Bottleneck : public Method {
   Json file_config(const Model&) override {
     Json json = neutral();
     json.update(to_json(config_));
+    if (json["scaling"].is_number()) json["scaling"] = json["scaling"].get<double>();  // the reference wants a float here
     json["adapter_residual_before_ln"] = false;
     return json;
   }
@@ -109,6 +118,32 @@ class Bottleneck : public Method {
   }
 
  private:
+  void check_options(const Model& model) const {
+    const auto check = [](const Json& factor, const std::string& name) {
+      if (!factor.is_number() || factor.get<double>() < 1.0 / 64)
+        usage_error("bottleneck", fmt::format("{} must be a number of at least 1/64 but is {}", name, json_line(factor)));
+    };
+    const Json &factor = config_.reduction_factor, &scaling = config_.scaling, &out = config_.leave_out;
+    if (!factor.is_object()) check(factor, "reduction_factor");
+    else
+      for (auto& [layer, value] : factor.items()) check(value, fmt::format("reduction_factor['{}']", layer));
+    if (!scaling.is_number() && scaling != "learned" && scaling != "channel")
+      usage_error("bottleneck", fmt::format("scaling must be a number, \"learned\" or \"channel\" but is {}", json_line(scaling)));
+    if (!out.is_array()) usage_error("bottleneck", fmt::format("leave_out must be a list of layer numbers but is {}", json_line(out)));
+    for (auto& layer : out)
+      if (!layer.is_number_integer() || layer.get<int64_t>() < 0 || layer.get<int64_t>() >= model.layers())
+        usage_error("bottleneck", fmt::format("leave_out holds {}, but this model has the layers 0..{}", json_line(layer), model.layers() - 1));
+  }
+  int64_t bottleneck_width(int64_t width, int64_t layer) const {
+    Json factor = config_.reduction_factor;
+    if (factor.is_object()) {
+      const std::string key = factor.contains(std::to_string(layer)) ? std::to_string(layer) : "default";
+      if (!factor.contains(key)) usage_error("bottleneck", fmt::format("reduction_factor = {} says nothing about layer {}", json_line(factor), layer), "add a \"default\"");
+      factor = factor.at(key);
+    }
+    const double divisor = factor.get<double>(), whole = static_cast<double>(width);
+    return std::max<int64_t>(1, static_cast<int64_t>(std::llround((whole - std::fmod(whole, divisor)) / divisor)));
+  }
   static Json neutral() {
     return {{"original_ln_after", true}, {"ln_before", false}, {"ln_after", false}, {"residual_before_ln", true}, {"adapter_residual_before_ln", false},
             {"init_weights_seed", nullptr}, {"use_gating", false}, {"stochastic_depth", 0.0}, {"inv_adapter", nullptr}, {"inv_adapter_reduction_factor", nullptr},
@@ -137,8 +172,8 @@ BottleneckConfig parallel() {
   c.mh_adapter = false;
   c.is_parallel = true;
   c.non_linearity = "relu";
-  c.reduction_factor = 2;
-  c.scaling = 4;
+  c.reduction_factor = 2.0;
+  c.scaling = 4.0;
   c.init_weights = "mam_adapter";
   return c;
 }
@@ -155,7 +190,8 @@ const MethodRow kHoulsby{.name = "houlsby",
                          .mergeable = false,
                          .identity = false,
                          .learning_rate = 1e-3,
-                         .make = []() -> std::unique_ptr<Method> { return std::make_unique<Bottleneck>(BottleneckConfig()); }};
+                         .make = []() -> std::unique_ptr<Method> { return std::make_unique<Bottleneck>(BottleneckConfig()); },
+                         .aliases = "double_seq_bn"};
 const MethodRow kPfeiffer{.name = "pfeiffer",
                           .peft_type = nullptr,
                           .title = "Pfeiffer adapters",
@@ -165,7 +201,8 @@ const MethodRow kPfeiffer{.name = "pfeiffer",
                           .mergeable = false,
                           .identity = false,
                           .learning_rate = 1e-3,
-                          .make = []() -> std::unique_ptr<Method> { return std::make_unique<Bottleneck>(pfeiffer()); }};
+                          .make = []() -> std::unique_ptr<Method> { return std::make_unique<Bottleneck>(pfeiffer()); },
+                          .aliases = "seq_bn"};
 const MethodRow kParallel{.name = "parallel",
                           .peft_type = nullptr,
                           .title = "Parallel adapters",
@@ -175,6 +212,7 @@ const MethodRow kParallel{.name = "parallel",
                           .mergeable = false,
                           .identity = true,
                           .learning_rate = 1e-3,
-                          .make = []() -> std::unique_ptr<Method> { return std::make_unique<Bottleneck>(parallel()); }};
+                          .make = []() -> std::unique_ptr<Method> { return std::make_unique<Bottleneck>(parallel()); },
+                          .aliases = "par_bn par_seq_bn"};
 
 }  // namespace graft

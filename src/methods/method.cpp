@@ -17,50 +17,77 @@ Tensor Method::add(const std::string& name, Tensor value, bool decay) {
   return value;
 }
 
-NamedTensors Method::file_tensors() const {
+namespace {
+
+Tensor as_stored(const Param& p) { return p.transposed ? p.value.detach().t() : p.value.detach(); }
+
+void check_shape_and_type(const Param& p, const Tensor& given, const std::string& source) {
+  const Tensor expected = as_stored(p);
+  if (given.sizes() != expected.sizes())
+    input_error("adapter", fmt::format("{}: '{}' must have the shape [{}] but has [{}]", source, p.name, fmt::join(expected.sizes(), ", "),
+                                       fmt::join(given.sizes(), ", ")),
+                "was the adapter made for this base model and with these options?");
+  if (!given.is_floating_point()) input_error("adapter", fmt::format("{}: '{}' is not a floating-point tensor", source, p.name));
+}
+
+}  // namespace
+
+NamedTensors Method::named_tensors(size_t first_param) const {
   NamedTensors tensors;
-  for (auto& p : params_) tensors.emplace_back(p.name, p.value.detach());
+  for (size_t i = first_param; i < params_.size(); ++i) tensors.emplace_back(params_[i].name, as_stored(params_[i]));
+  for (auto& p : kept_) tensors.emplace_back(p.name, as_stored(p));
   return tensors;
 }
 
+NamedTensors Method::file_tensors() const { return named_tensors(); }
+
 void Method::load_file_tensors(const NamedTensors& tensors, const std::string& source) {
-  std::map<std::string, Tensor> by_name(tensors.begin(), tensors.end());
+  std::map<std::string, Tensor> unread(tensors.begin(), tensors.end());
+  const std::map<std::string, Tensor> all = unread;
   std::vector<std::string> known, given;
   for (auto& p : params_) known.push_back(p.name);
-  for (auto& [name, value] : by_name) given.push_back(name);
+  for (auto& [name, value] : all) given.push_back(name);
   for (auto& p : params_) {
-    const auto found = by_name.find(p.name);
-    if (found == by_name.end())
-      input_error("adapter", fmt::format("{}: the tensor '{}' is missing", source, p.name), suggest(p.name, given));
-    if (found->second.sizes() != p.value.sizes())
-      input_error("adapter", fmt::format("{}: '{}' must have the shape [{}] but has [{}]", source, p.name, fmt::join(p.value.sizes(), ", "),
-                                         fmt::join(found->second.sizes(), ", ")),
-                  "was the adapter made for this base model?");
-    if (!found->second.is_floating_point()) input_error("adapter", fmt::format("{}: '{}' is not a floating-point tensor", source, p.name));
-    by_name.erase(found);
+    const auto found = all.find(p.name);
+    if (found == all.end()) input_error("adapter", fmt::format("{}: the tensor '{}' is missing", source, p.name), suggest(p.name, given));
+    check_shape_and_type(p, found->second, source);
+    unread.erase(p.name);
   }
-  if (!by_name.empty()) {
-    const std::string& name = by_name.begin()->first;
-    input_error("adapter", fmt::format("{}: the tensor '{}' fits nothing in this model ({} such)", source, name, by_name.size()), suggest(name, known));
+  for (auto& p : kept_) {
+    if (const auto found = all.find(p.name); found != all.end()) check_shape_and_type(p, found->second, source);
+    unread.erase(p.name);
+  }
+  if (!unread.empty()) {
+    const std::string& name = unread.begin()->first;
+    input_error("adapter", fmt::format("{}: the tensor '{}' fits nothing in this model ({} such)", source, name, unread.size()), suggest(name, known));
   }
   at::NoGradGuard no_grad;
-  std::map<std::string, Tensor> all(tensors.begin(), tensors.end());
-  for (auto& p : params_) p.value.copy_(all.at(p.name));
+  for (auto& p : params_) as_stored(p).copy_(all.at(p.name));
+  for (auto& p : kept_) {
+    const auto found = all.find(p.name);
+    if (found != all.end() && !at::equal(as_stored(p), found->second.to(p.value.device(), p.value.scalar_type())))
+      input_error("adapter", fmt::format("{}: '{}' differs from the tensor that it must equal", source, p.name), "the file is a copy of a base weight or of a tied tensor");
+  }
+}
+
+void Method::load_state(const NamedTensors& tensors, const std::string& source) {
+  if (!tensors.empty()) input_error("resume", fmt::format("{}: '{}' belongs to nothing in this run", source, tensors.front().first), "use a fresh --out");
 }
 
 const MethodRow& find_method(const std::string& name) {
   std::vector<std::string> names;
   for (auto& row : methods()) {
-    if (row.name == name) return row;
+    const std::string aliases = fmt::format(" {} ", row.aliases);
+    if (row.name == name || (!name.empty() && name.find(' ') == std::string::npos && aliases.find(" " + name + " ") != std::string::npos)) return row;
     names.push_back(row.name);
   }
   usage_error("method", fmt::format("unknown method '{}'", name), suggest(name, names));
 }
 
 Adapted attach(const Model& base, const MethodRow& row, std::unique_ptr<Method> method, uint64_t seed,
-               std::function<std::vector<int64_t>(const std::string&)> tokenize) {
+               std::function<std::vector<int64_t>(const std::string&)> tokenize, bool loading) {
   Adapted adapted{base, Sites(base.layers()), std::move(method), &row};
-  AttachContext context{adapted.model, adapted.sites, at::detail::createCPUGenerator(mix_seed(seed, "init")), std::move(tokenize)};
+  AttachContext context{adapted.model, adapted.sites, at::detail::createCPUGenerator(mix_seed(seed, "init")), std::move(tokenize), loading};
   adapted.method->attach(context);
   if (adapted.method->params().empty())
     usage_error(row.name, fmt::format("there is nothing to train in this {} model", base.config.model_type), "choose another method or other target_modules");

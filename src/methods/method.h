@@ -19,6 +19,7 @@ struct Param {
   std::string name;   // as in the adapter's file
   Tensor value;       // a leaf that requires grad; float32 whatever the base's dtype (float64 in gradient checks)
   bool decay = true;  // false for biases, norms and factors whose identity is 1
+  bool transposed = false;  // the file holds the transpose: a base weight that is stored as [in, out]
 };
 
 // What attaching may use.
@@ -27,6 +28,7 @@ struct AttachContext {
   Sites& sites;
   at::Generator generator;  // initial values are drawn from here, in the order of the parameters
   std::function<std::vector<int64_t>(const std::string&)> tokenize;  // for initialisation from a text; may be empty
+  bool loading = false;  // the values come from a file next: what only a fresh start needs is neither done nor checked
 };
 
 class Method {
@@ -47,6 +49,17 @@ class Method {
   // The method's part of the adapter's configuration file, and back.
   virtual Json file_config(const Model& model) { (void)model; return to_json(config()); }
   virtual void read_file_config(const Json& json, const std::string& tag) { from_json(config(), json, tag, ignored_keys()); }
+  // --- what training calls ---
+  // The planned number of optimizer steps, before the first of them.
+  virtual void start_training(int64_t /*steps*/) {}
+  // A term that joins the gradient once a step but not the logged loss; undefined: none.
+  virtual Tensor extra_loss() const { return {}; }
+  // After the optimizer's step `step` (counted from 1), while the gradients are still there.
+  virtual void after_step(int64_t /*step*/) {}
+  // What a resume needs beside the parameters, and back.
+  virtual NamedTensors state() const { return {}; }
+  virtual void load_state(const NamedTensors& tensors, const std::string& source);
+
   // A method whose backward pass treats something as a constant by design keeps that value fixed while `held` is true, so
   // that difference quotients of the loss equal its gradients.
   virtual void hold_constants(bool /*held*/) {}
@@ -56,7 +69,12 @@ class Method {
  protected:
   // Registers `value` as trained under `name` and returns it.
   Tensor add(const std::string& name, Tensor value, bool decay = true);
+  // Parameters and then kept tensors from these positions on, as the file names them.
+  NamedTensors named_tensors(size_t first_param = 0) const;
   std::vector<Param> params_;
+  // Tensors of the file that are not trained: copies of base tensors or of parameters under a second name. Written always;
+  // when a file holds one it must have the value that it has here.
+  std::vector<Param> kept_;
 };
 
 enum class Format { Peft, AdapterHub, ModelFolder };
@@ -73,10 +91,11 @@ struct MethodRow {
   bool identity;           // the model's outputs are unchanged at initialisation
   double learning_rate;    // default for a model about 1000 wide
   std::unique_ptr<Method> (*make)();
+  const char* aliases = "";  // other programs' names for the same method with the same defaults, by spaces
 };
 
 std::span<const MethodRow> methods();
-const MethodRow& find_method(const std::string& name);  // throws Fault::Usage with the nearest name
+const MethodRow& find_method(const std::string& name);  // by name or alias; throws Fault::Usage with the nearest name
 
 // Attaches a method to a copy of the base: the copy, the filled sites and the method belong together.
 struct Adapted {
@@ -86,7 +105,7 @@ struct Adapted {
   const MethodRow* row = nullptr;
 };
 Adapted attach(const Model& base, const MethodRow& row, std::unique_ptr<Method> method, uint64_t seed,
-               std::function<std::vector<int64_t>(const std::string&)> tokenize = {});
+               std::function<std::vector<int64_t>(const std::string&)> tokenize = {}, bool loading = false);
 // A base without any method.
 Adapted bare(const Model& base);
 

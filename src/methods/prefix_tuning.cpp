@@ -8,6 +8,7 @@
 #include "core/torch.h"
 #include "kernels/linear.h"
 #include "methods/common/base_params.h"
+#include "methods/common/companions.h"
 #include "methods/common/init.h"
 #include "methods/common/virtual_tokens.h"
 
@@ -15,6 +16,7 @@ namespace graft {
 namespace {
 
 struct PrefixConfig : Config {
+  Json modules_to_save;
   int64_t num_virtual_tokens = 20;
   bool prefix_projection = false;
   std::optional<int64_t> encoder_hidden_size;
@@ -24,6 +26,7 @@ struct PrefixConfig : Config {
     f("prefix_projection", prefix_projection, "compute the rows by a small network while training");
     f("encoder_hidden_size", encoder_hidden_size, "width of that network; null: kv_heads x head_dim", at_least(1));
     f("init_weights", init_weights, "null: normal(0, 1); \"zero\": zeros", one_of({"zero"}));
+    f("modules_to_save", modules_to_save, "modules that are trained as a whole: path endings");
   }
 };
 
@@ -56,6 +59,7 @@ class PrefixTuning : public Method {
  public:
   Config& config() override { return config_; }
   void attach(AttachContext& context) override {
+    config_.modules_to_save = as_name_list(config_.modules_to_save);
     const Model& model = context.model;
     const int64_t n = config_.num_virtual_tokens, d = model.config.kv_heads * model.config.head_dim, all = 2 * model.layers() * d;
     const int64_t h = config_.encoder_hidden_size.value_or(d);
@@ -81,16 +85,18 @@ class PrefixTuning : public Method {
       edit->dtype = model.dtype();
       context.sites.put(layer, edit);
     }
+    own_ = params_.size();
+    train_saved_modules(context.model, config_.modules_to_save, /*tie=*/false, kPromptPrefix, {}, "prefix_tuning", {params_, kept_});
   }
   NamedTensors file_tensors() const override {
     at::NoGradGuard no_grad;
-    return {{"prompt_embeddings", table_->slots(0, width_)}};
+    NamedTensors tensors = named_tensors(own_);
+    tensors.emplace_back("prompt_embeddings", table_->slots(0, width_));
+    return tensors;
   }
   void load_file_tensors(const NamedTensors& tensors, const std::string& source) override {
     if (!table_->flat.defined()) {
-      const Tensor rows = at::empty({config_.num_virtual_tokens, width_}, params_.front().value.options());
-      params_.clear();
-      table_->flat = add("prompt_embeddings", rows);
+      table_->flat = only_rows(params_, own_, at::empty({config_.num_virtual_tokens, width_}, params_.front().value.options().requires_grad(false)));
     }
     Method::load_file_tensors(tensors, source);
   }
@@ -107,6 +113,7 @@ class PrefixTuning : public Method {
   PrefixConfig config_;
   std::shared_ptr<PrefixTable> table_;
   int64_t width_ = 0;
+  size_t own_ = 0;  // parameters of the table; saved modules follow
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include "core/check.h"
 #include "core/torch.h"
 #include "methods/common/base_params.h"
+#include "methods/common/companions.h"
 #include "methods/common/init.h"
 #include "methods/common/virtual_tokens.h"
 
@@ -11,6 +12,7 @@ namespace graft {
 namespace {
 
 struct PromptTuningConfig : Config {
+  Json modules_to_save;
   int64_t num_virtual_tokens = 20;
   std::string prompt_tuning_init = "RANDOM";
   std::optional<std::string> prompt_tuning_init_text;
@@ -18,6 +20,7 @@ struct PromptTuningConfig : Config {
     f("num_virtual_tokens", num_virtual_tokens, "rows in front of every document", between(1, 4096));
     f("prompt_tuning_init", prompt_tuning_init, "where the rows start", one_of({"RANDOM", "SAMPLE_VOCAB", "TEXT"}));
     f("prompt_tuning_init_text", prompt_tuning_init_text, "the text for TEXT");
+    f("modules_to_save", modules_to_save, "modules that are trained as a whole: path endings");
   }
 };
 
@@ -25,12 +28,14 @@ class PromptTuning : public Method {
  public:
   Config& config() override { return config_; }
   void attach(AttachContext& context) override {
+    config_.modules_to_save = as_name_list(config_.modules_to_save);
     const int64_t n = config_.num_virtual_tokens;
     const Tensor rows = add("prompt_embeddings", initial_rows(context));
     auto edit = std::make_shared<InputRows>();
     edit->compute = [rows](bool) { return rows; };
     edit->number = n;
     context.sites.put(edit);
+    train_saved_modules(context.model, config_.modules_to_save, /*tie=*/false, kPromptPrefix, {}, "prompt_tuning", {params_, kept_});
   }
   Json file_config(const Model& model) override {
     Json json = to_json(config_);

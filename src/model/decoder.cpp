@@ -23,7 +23,7 @@ Tensor scaled(const Tensor& x, double scale) { return scale == 1 ? x : x * scale
 
 Tensor embed(const Model& model, const Sites& sites, const Pass& pass) {
   const auto& c = model.config;
-  Tensor x = scaled(at::embedding(model.tokens.weight, pass.ids), c.token_scale);
+  Tensor x = scaled(sites.embed(model.tokens.weight, pass.ids), c.token_scale);
   const Tensor rows = sites.input_rows();
   if (pass.insertion.defined()) x = at::cat({x, rows.to(x.scalar_type())}, 0).index_select(0, pass.insertion);
   x = scaled(x, c.input_scale);

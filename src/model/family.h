@@ -41,6 +41,10 @@ struct FamilyRow {
   // One block, x [tokens, width] → [tokens, width], through every site. nullptr: decoder_block (model/block.h), which is what
   // all families should use.
   Tensor (*block)(const Model& model, int64_t layer, const Tensor& x, const Sites& board, const Pass& pass) = nullptr;
+  // llama.cpp's name of the architecture, where its weights are these up to an order of the rows of q and k that it wants for
+  // its rotary embedding; nullptr: adapters cannot be written for it.
+  const char* gguf_architecture = nullptr;
+  bool gguf_permutes_qk = false;
 };
 
 std::span<const FamilyRow> families();

@@ -23,6 +23,14 @@ struct WeightEdit {
   virtual std::optional<LowRank> low_rank(bool /*training*/) const { return std::nullopt; }
 };
 
+// Replaces the look-up of token rows. weight [vocab, width], ids [n] → [n, width], before any factor or positions.
+struct EmbedEdit {
+  virtual ~EmbedEdit() = default;
+  virtual Tensor embed(const Tensor& weight, const Tensor& ids) const = 0;
+  // The same look-up as one plain matrix [vocab, width].
+  virtual Tensor merged(const Tensor& weight) const = 0;
+};
+
 // Changes a hidden state in place of the residual stream's contribution. h, residual [tokens, width] → [tokens, width].
 // `residual` is the stream before the sub-layer (before its norm); undefined at sites without one.
 struct HiddenEdit {

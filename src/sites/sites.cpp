@@ -1,6 +1,7 @@
 #include "sites/sites.h"
 
 #include "core/check.h"
+#include "core/torch.h"
 #include "kernels/linear.h"
 
 namespace graft {
@@ -67,6 +68,8 @@ Tensor Sites::input_rows() const {
   return input_ ? input_->rows(training) : Tensor();
 }
 
+Tensor Sites::embed(const Tensor& weight, const Tensor& ids) const { return embed_ ? embed_->embed(weight, ids) : at::embedding(weight, ids); }
+
 int64_t Sites::input_row_count() const { return input_ ? input_->count() : 0; }
 int64_t Sites::kv_row_count() const {
   int64_t most = 0;
@@ -77,7 +80,7 @@ int64_t Sites::kv_row_count() const {
 
 bool Sites::has_edit(Site site, int64_t layer) const {
   if (site == Site::Kv) return kv_[static_cast<size_t>(layer)] != nullptr;
-  if (site == Site::Embed && input_) return true;
+  if (site == Site::Embed && (input_ || embed_)) return true;
   return weight_[slot(site, layer)] || hidden_[slot(site, layer)];
 }
 
@@ -93,6 +96,7 @@ void Sites::put(Site site, int64_t layer, std::shared_ptr<WeightEdit> edit) { pl
 void Sites::put(Site site, int64_t layer, std::shared_ptr<HiddenEdit> edit) { place(hidden_[slot(site, layer)], std::move(edit), site, layer); }
 void Sites::put(int64_t layer, std::shared_ptr<KvEdit> edit) { place(kv_[static_cast<size_t>(layer)], std::move(edit), Site::Kv, layer); }
 void Sites::put(std::shared_ptr<InputEdit> edit) { place(input_, std::move(edit), Site::Embed, -1); }
+void Sites::put(std::shared_ptr<EmbedEdit> edit) { place(embed_, std::move(edit), Site::Embed, -1); }
 const WeightEdit* Sites::weight_edit(Site site, int64_t layer) const { return weight_[slot(site, layer)].get(); }
 
 }  // namespace graft

@@ -28,6 +28,7 @@ class Sites {
   Tensor hidden(Site site, int64_t layer, const Tensor& h, const Tensor& residual = {}) const;
   kernels::PrefixRows kv(int64_t layer) const;
   Tensor input_rows() const;               // [rows, width] or undefined
+  Tensor embed(const Tensor& weight, const Tensor& ids) const;  // rows of the token embedding
   void visited(Site site, int64_t layer) const;  // a site that only carries base parameters (norms)
 
   int64_t input_row_count() const;  // virtual tokens in front of every document
@@ -39,7 +40,9 @@ class Sites {
   void put(Site site, int64_t layer, std::shared_ptr<HiddenEdit> edit);
   void put(int64_t layer, std::shared_ptr<KvEdit> edit);
   void put(std::shared_ptr<InputEdit> edit);
+  void put(std::shared_ptr<EmbedEdit> edit);
   const WeightEdit* weight_edit(Site site, int64_t layer) const;
+  const EmbedEdit* embed_edit() const { return embed_.get(); }
 
   bool training = false;
   // Called for every visit when set: how tests see that a family forgets no site.
@@ -52,6 +55,7 @@ class Sites {
   std::vector<std::shared_ptr<HiddenEdit>> hidden_;
   std::vector<std::shared_ptr<KvEdit>> kv_;
   std::shared_ptr<InputEdit> input_;
+  std::shared_ptr<EmbedEdit> embed_;
 };
 
 }  // namespace graft

@@ -126,12 +126,11 @@ std::unique_ptr<Prepared> prepare(Recipe recipe) {
   use_threads(recipe.threads);
   const Model base = base_model(recipe, *row);
   const Tokenizer tokenizer = Tokenizer::load(recipe.model);
+  std::optional<AdapterFile> init;
+  if (recipe.init_adapter) init = read_adapter(*recipe.init_adapter);
   std::unique_ptr<Prepared> p(new Prepared{
-      recipe, attach(base, *row, std::move(method), static_cast<uint64_t>(recipe.seed), [&](const std::string& text) { return tokenizer.encode(text); }), {}, {}, nullptr, 0});
-  if (recipe.init_adapter) {
-    const AdapterFile file = read_adapter(*recipe.init_adapter);
-    p->adapted.method->load_file_tensors(file.tensors, file.weights.string());
-  }
+      recipe, attach(init ? base_for_adapter(base, *init) : base, *row, std::move(method), static_cast<uint64_t>(recipe.seed), [&](const std::string& text) { return tokenizer.encode(text); }), {}, {}, nullptr, 0});
+  if (init) p->adapted.method->load_file_tensors(init->tensors, init->weights.string());
   const int64_t room = base.config.max_positions - p->adapted.sites.input_row_count() - p->adapted.sites.kv_row_count();
   const int64_t max_length = recipe.data_config.max_length.value_or(room);
   if (max_length > room) usage_error("train", fmt::format("max_length must be at most {} (the model's positions less the virtual tokens) but is {}", room, max_length));

@@ -15,6 +15,8 @@ namespace graft {
 namespace fs = std::filesystem;
 namespace {
 
+const std::string kMethodState = "method.";  // names of what a method keeps, among the optimizer's
+
 // True while the object lives, false afterwards, also when a step throws.
 struct TrainingMode {
   explicit TrainingMode(Sites& sites) : sites_(sites) { sites_.training = true; }
@@ -31,7 +33,9 @@ Json StepRecord::to_json() const {
 
 Trainer::Trainer(Adapted& adapted, const OptimConfig& config, int64_t steps, uint64_t seed, bool checkpointing)
     : adapted_(adapted), config_(config), optimizer_(adapted.method->params(), config), steps_(steps), warmup_(warmup_steps(config.warmup, steps)),
-      seed_(seed), checkpointing_(checkpointing) {}
+      seed_(seed), checkpointing_(checkpointing) {
+  adapted.method->start_training(steps);
+}
 
 double Trainer::learning_rate(int64_t step) const {
   return config_.learning_rate.value_or(adapted_.row->learning_rate) * schedule_factor(config_.schedule, step, steps_, warmup_);
@@ -56,6 +60,7 @@ StepRecord Trainer::step(const std::vector<Batch>& micro_batches) {
     total += loss.item<double>();
     (loss / static_cast<double>(record.supervised)).backward();
   }
+  if (const Tensor extra = adapted_.method->extra_loss(); extra.defined()) extra.backward();
   record.loss = total / static_cast<double>(record.supervised);
   record.grad_norm = optimizer_.clip(config_.clip);
   if (!std::isfinite(record.loss) || !std::isfinite(record.grad_norm)) {
@@ -65,6 +70,7 @@ StepRecord Trainer::step(const std::vector<Batch>& micro_batches) {
          "try a smaller --lr, --warmup or --clip; the last checkpoint is as it was");
   }
   optimizer_.step(record.lr);
+  adapted_.method->after_step(done_ + 1);
   optimizer_.clear_gradients();
   ++done_;
   record.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -74,21 +80,26 @@ StepRecord Trainer::step(const std::vector<Batch>& micro_batches) {
 }
 
 void Trainer::save_state(const fs::path& folder) const {
-  save_safetensors(folder / "trainer_state.safetensors", optimizer_.state());
+  NamedTensors tensors = optimizer_.state();
+  for (auto& [name, value] : adapted_.method->state()) tensors.emplace_back(kMethodState + name, value);
+  save_safetensors(folder / "trainer_state.safetensors", tensors);
   write_json(folder / "trainer_state.json", {{"step", done_}, {"steps", steps_}, {"seed", seed_}});
 }
 
 void Trainer::load_state(const fs::path& folder) {
   const Json json = read_json(folder / "trainer_state.json");
   const SafetensorsFile file(folder / "trainer_state.safetensors");
-  NamedTensors tensors;
-  for (auto& [name, info] : file.tensors()) tensors.emplace_back(name, file.tensor(name));
+  NamedTensors tensors, method_state;
+  for (auto& [name, info] : file.tensors())
+    if (name.starts_with(kMethodState)) method_state.emplace_back(name.substr(kMethodState.size()), file.tensor(name));
+    else tensors.emplace_back(name, file.tensor(name));
   if (json.value("seed", uint64_t{0}) != seed_)
     usage_error("resume", fmt::format("{} was made with seed {}, but this run has {}", folder.string(), json.value("seed", uint64_t{0}), seed_), "use the same --seed or a fresh --out");
   if (json.value("steps", int64_t{0}) != steps_)
     usage_error("resume", fmt::format("{} belongs to a run of {} steps, but this run has {}", folder.string(), json.value("steps", int64_t{0}), steps_),
                 "the schedule depends on it: use the same duration or a fresh --out");
-  optimizer_.load_state(tensors, (folder / "trainer_state.safetensors").string());
+  optimizer_.load_state(tensors, file.path().string());
+  adapted_.method->load_state(method_state, file.path().string());
   done_ = json.at("step").get<int64_t>();
 }
 

@@ -74,6 +74,31 @@ TEST_F(Command, TrainsEvaluatesMergesAndInspects) {
   EXPECT_EQ(parse_json(run("methods --json").out, "stdout").size(), methods().size());
 }
 
+TEST_F(Command, ConvertsShardsAndSaysWhoCanLoad) {
+  ASSERT_EQ(run("train --model model --data train.jsonl --method dora -o r=2 -o target_modules=all-linear --steps 3 --lr 0.05 --batch-size 4 --out dora").code, 0);
+  Outcome o = run("convert dora --model model --to lora --rank 3 --out lora --json");
+  ASSERT_EQ(o.code, 0) << o.err;
+  const Json report = parse_json(o.out, "stdout");
+  EXPECT_EQ(report["modules"].size(), 14u);
+  EXPECT_LT(report["relative_error"].get<double>(), 1);
+  const Json inspected = parse_json(run("inspect lora --json").out, "stdout");
+  EXPECT_EQ(inspected["loads_in"], (Json{"graft", "HF PEFT", "llama.cpp (after graft convert --to gguf)", "vLLM"}));
+  EXPECT_EQ(parse_json(run("inspect dora --json").out, "stdout")["not_in"]["vLLM"], "use_dora");
+  ASSERT_EQ(run("convert lora --model model --to gguf --out lora.gguf").code, 0);
+  EXPECT_EQ(read_file(folder_ / "lora.gguf").substr(0, 4), "GGUF");
+  ASSERT_EQ(run("merge --model model --adapter lora --out merged --max-shard-size 4KB").code, 0);
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "merged/model.safetensors.index.json"));
+  refused("convert dora --model model --to lora --out x", 2, "--rank");
+  refused("convert lora --model model --to adapterhub --out x", 2, "no exact counterpart");
+  refused("convert lora --model model --to lora --out lora", 2, "itself");
+  refused("merge --model model --adapter lora --out x --max-shard-size much", 2, "'much'");
+  ASSERT_EQ(run("train --model model --data train.jsonl --method adalora -o init_r=4 -o target_r=2 -o target_modules=all-linear --steps 8 --lr 0.05 --batch-size 4 --save-every 5 --out ada").code, 0);
+  const Json config = read_json(folder_ / "ada/adapter_config.json");
+  EXPECT_EQ(config["total_step"], 8);
+  EXPECT_EQ(config["rank_pattern"].size(), 14u);
+  EXPECT_EQ(run("merge --model model --adapter ada --out adamerged").code, 0);
+}
+
 TEST_F(Command, WrongUsageExitsWithTwo) {
   refused("", 2, "usage");
   refused("trian", 2, "did you mean 'train'");

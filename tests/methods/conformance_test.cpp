@@ -31,7 +31,8 @@ struct Pair {
 std::vector<Pair> all_pairs() {
   std::vector<Pair> pairs;
   for (auto& family : families())
-    for (auto& c : method_cases()) pairs.push_back({family.model_type, c});
+    for (auto& c : method_cases())
+      if (const std::string name = family.model_type; !c.few || name == "llama" || name == "gpt2" || name == "gemma" || name == "opt") pairs.push_back({name, c});
   return pairs;
 }
 
@@ -81,7 +82,7 @@ INSTANTIATE_TEST_SUITE_P(All, Conformance, ::testing::ValuesIn(all_pairs()),
 
 TEST(ConformanceCoverage, EveryRowIsTested) {
   EXPECT_GE(families().size(), 20u);
-  EXPECT_GE(methods().size(), 14u);
+  EXPECT_GE(methods().size(), 15u);
   for (auto& family : families()) {
     EXPECT_FALSE(tiny_config(family.model_type).is_null()) << family.model_type;
     EXPECT_NO_PROBLEMS(check_sites_visited(random_model(tiny_config(family.model_type), 1)));

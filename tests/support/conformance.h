@@ -19,6 +19,7 @@ struct Case {
   const MethodRow* row = nullptr;
   std::string label;
   Json options = Json::object();
+  bool few = false;  // an option of which a few families tell enough
   std::unique_ptr<Method> make() const;
 };
 // At least one case for every row of the table, more for options that change the maths.

@@ -12,6 +12,18 @@ inline std::vector<std::string> virtual_token_structure_keys() {
   return {"token_dim", "num_attention_heads", "num_layers", "num_transformer_submodules", "tokenizer_kwargs", "tokenizer_name_or_path"};
 }
 
+// In these files the base's own modules stand one level higher than in other methods'.
+inline const std::string kPromptPrefix = "base_model.";
+
+// After reading a file the first `own` parameters, a network that made the rows, give way to the rows themselves.
+inline Tensor only_rows(std::vector<Param>& params, size_t& own, Tensor rows) {
+  rows.requires_grad_();
+  params.erase(params.begin(), params.begin() + static_cast<std::ptrdiff_t>(own));
+  params.insert(params.begin(), {"prompt_embeddings", rows});
+  own = 1;
+  return rows;
+}
+
 // The rows [virtual tokens, width] in front of every document, as a plain tensor or computed from other parameters.
 struct InputRows : InputEdit {
   std::function<Tensor(bool training)> compute;

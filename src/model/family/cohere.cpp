@@ -39,6 +39,7 @@ const FamilyRow kCohere{
                 .scaling = {"k_proj", "v_proj", "down_proj"},
                 .feed_forward = {"down_proj"},
                 .norms = {"input_layernorm", "norm"}},
+    .gguf_architecture = "command-r",
 };
 
 }  // namespace graft

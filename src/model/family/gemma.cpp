@@ -32,6 +32,7 @@ const FamilyRow kGemma{
                 .scaling = {"q_proj", "v_proj", "down_proj"},
                 .feed_forward = {"down_proj"},
                 .norms = {"input_layernorm", "post_attention_layernorm", "norm"}},
+    .gguf_architecture = "gemma",
 };
 
 }  // namespace graft

@@ -74,6 +74,7 @@ const FamilyRow kGemma3{
                 .scaling = {"q_proj", "v_proj", "down_proj"},
                 .feed_forward = {"down_proj"},
                 .norms = {"input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm", "norm"}},
+    .gguf_architecture = "gemma3",
 };
 
 }  // namespace graft

@@ -58,6 +58,7 @@ const FamilyRow kGpt2{
                 .scaling = {"c_attn", "mlp.c_proj"},
                 .feed_forward = {"mlp.c_proj"},
                 .norms = {"ln_1", "ln_2", "ln_f"}},
+    .gguf_architecture = "gpt2",
 };
 
 }  // namespace graft

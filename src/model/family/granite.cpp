@@ -31,6 +31,8 @@ const FamilyRow kGranite{
                 .scaling = {"k_proj", "v_proj", "down_proj"},
                 .feed_forward = {"down_proj"},
                 .norms = {"input_layernorm", "post_attention_layernorm", "norm"}},
+    .gguf_architecture = "granite",
+    .gguf_permutes_qk = true,
 };
 
 }  // namespace graft

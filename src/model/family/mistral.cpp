@@ -26,6 +26,8 @@ const FamilyRow kMistral{
                 .scaling = {"k_proj", "v_proj", "down_proj"},
                 .feed_forward = {"down_proj"},
                 .norms = {"input_layernorm", "post_attention_layernorm", "norm"}},
+    .gguf_architecture = "llama",
+    .gguf_permutes_qk = true,
 };
 
 }  // namespace graft

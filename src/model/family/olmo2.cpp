@@ -34,6 +34,7 @@ const FamilyRow kOlmo2{
                 .scaling = {"k_proj", "v_proj", "down_proj"},
                 .feed_forward = {"down_proj"},
                 .norms = {"post_attention_layernorm", "post_feedforward_layernorm", "norm"}},
+    .gguf_architecture = "olmo2",
 };
 
 }  // namespace graft

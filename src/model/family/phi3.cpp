@@ -45,6 +45,7 @@ const FamilyRow kPhi3{
                 .scaling = {"qkv_proj", "down_proj"},
                 .feed_forward = {"down_proj"},
                 .norms = {"input_layernorm", "post_attention_layernorm", "norm"}},
+    .gguf_architecture = "phi3",
 };
 
 }  // namespace graft

@@ -29,6 +29,7 @@ const FamilyRow kQwen2{
                 .scaling = {"q_proj", "v_proj", "down_proj"},
                 .feed_forward = {"down_proj"},
                 .norms = {"post_attention_layernorm"}},
+    .gguf_architecture = "qwen2",
 };
 
 }  // namespace graft

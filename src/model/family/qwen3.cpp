@@ -34,6 +34,7 @@ const FamilyRow kQwen3{
                 .scaling = {"q_proj", "v_proj", "down_proj"},
                 .feed_forward = {"down_proj"},
                 .norms = {"post_attention_layernorm"}},
+    .gguf_architecture = "qwen3",
 };
 
 }  // namespace graft

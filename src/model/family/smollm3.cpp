@@ -35,6 +35,8 @@ const FamilyRow kSmolLm3{
                 .scaling = {"k_proj", "v_proj", "down_proj"},
                 .feed_forward = {"down_proj"},
                 .norms = {"input_layernorm", "post_attention_layernorm", "norm"}},
+    .gguf_architecture = "smollm3",
+    .gguf_permutes_qk = true,
 };
 
 }  // namespace graft

@@ -39,6 +39,7 @@ const FamilyRow kStableLm{
                 .scaling = {"k_proj", "v_proj", "down_proj"},
                 .feed_forward = {"down_proj"},
                 .norms = {"input_layernorm", "post_attention_layernorm", "norm"}},
+    .gguf_architecture = "stablelm",
 };
 
 }  // namespace graft

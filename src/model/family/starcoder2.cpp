@@ -36,6 +36,7 @@ const FamilyRow kStarcoder2{
                 .scaling = {"k_proj", "v_proj", "c_proj"},
                 .feed_forward = {"c_proj"},
                 .norms = {"input_layernorm", "post_attention_layernorm", "norm"}},
+    .gguf_architecture = "starcoder2",
 };
 
 }  // namespace graft

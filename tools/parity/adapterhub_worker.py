@@ -1,0 +1,77 @@
+"""Runs under a Python of its own, with AdapterHub's `adapters` and the transformers that it needs: adapterhub_worker.py make|load JOBS.json.
+
+JOBS.json is a list of {"base", "config", "options", "made", "name", "written", "ids", "logits"}. `make` makes the adapter with random values, writes its
+folder as safetensors and its logits; `load` loads the folder `written` and writes its logits. A job that fails leaves a file <logits>.error.
+"""
+
+import json
+import sys
+import traceback
+from pathlib import Path
+
+sys.path = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]  # a file here is named adapters.py
+
+import logging  # noqa: E402
+
+import adapters  # noqa: E402
+import torch  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+from transformers import AutoModelForCausalLM  # noqa: E402
+
+torch.set_num_threads(1)
+
+
+class Warnings(logging.Handler):
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.texts = []
+
+    def emit(self, record):
+        self.texts.append(record.getMessage())
+
+
+def base_model(folder):
+    model = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch.float32, attn_implementation="eager").eval()
+    adapters.init(model)
+    return model
+
+
+def write_logits(model, job):
+    with torch.no_grad():
+        save_file({"logits": model(input_ids=torch.tensor([job["ids"]])).logits[0].contiguous()}, job["logits"])
+
+
+def make(job):
+    model = base_model(job["base"])
+    config = adapters.AdapterConfig.load(job["config"], **job["options"])
+    model.add_adapter(job["name"], config=config)
+    model.set_active_adapters(job["name"])
+    generator = torch.Generator().manual_seed(len(job["name"]))
+    with torch.no_grad():
+        for name, tensor in model.named_parameters():
+            if f".{job['name']}." in name:
+                tensor.add_(torch.randn(tensor.shape, generator=generator) * 0.1)
+    model.eval()
+    write_logits(model, job)
+    model.save_adapter(job["made"], job["name"], use_safetensors=True)
+
+
+def load(job):
+    model = base_model(job["base"])
+    handler = Warnings()
+    logging.getLogger("adapters").addHandler(handler)
+    name = model.load_adapter(job["written"], use_safetensors=True, set_active=True)
+    logging.getLogger("adapters").removeHandler(handler)
+    bad = [text for text in handler.texts if "missing" in text.lower() or "could not be loaded" in text.lower() or "unexpected" in text.lower()]
+    if bad:
+        raise AssertionError("; ".join(bad))
+    model.set_active_adapters(name)
+    model.eval()
+    write_logits(model, job)
+
+
+for job in json.loads(Path(sys.argv[2]).read_text()):
+    try:
+        {"make": make, "load": load}[sys.argv[1]](job)
+    except Exception:  # noqa: BLE001: the job's failure is its result
+        Path(job["logits"] + ".error").write_text(traceback.format_exc())
