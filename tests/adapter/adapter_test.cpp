@@ -1,4 +1,6 @@
 // Adapters that PEFT and AdapterHub wrote give their logits; files that are not right are refused with a reason.
+#include <ATen/Parallel.h>
+
 #include <cmath>
 
 #include "adapter/convert.h"
@@ -17,6 +19,12 @@ namespace {
 
 using testing::error_of;
 using testing::TempFolder;
+
+// Tiny tensors: more than one thread only costs time.
+struct OneThread : ::testing::Environment {
+  void SetUp() override { at::set_num_threads(1); }
+};
+const auto* const one_thread = ::testing::AddGlobalTestEnvironment(new OneThread);
 
 const std::filesystem::path kGolden = std::filesystem::path(__FILE__).parent_path() / "golden";
 

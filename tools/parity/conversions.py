@@ -140,38 +140,65 @@ def lora_rows(graft, bases, folder):
     return [row.done(), errors.done()]
 
 
-def gguf_rows(graft, bases, folder):
+# Families whose rows of q and k llama.cpp's converter puts into another order; the others keep them.
+PERMUTED = ("llama", "mistral", "granite", "smollm3")
+GGUF_FAMILIES = {"mistral": "LLAMA", "qwen2": "QWEN2", "qwen3": "QWEN3", "gemma": "GEMMA", "gemma2": "GEMMA2", "gemma3_text": "GEMMA3", "phi3": "PHI3", "starcoder2": "STARCODER2",
+                 "olmo2": "OLMO2", "granite": "GRANITE", "smollm3": "SMOLLM3", "cohere": "COMMAND_R", "stablelm": "STABLELM"}
+
+
+def gguf_case(graft, row, base_folder, model_type, arch, place, label, options):
     """Read back with the gguf package: names and metadata, and α/r · B A equal to the update in llama.cpp's order of rows."""
     import torch
     from gguf import GGUFReader
     from gguf.constants import MODEL_ARCH, MODEL_ARCH_NAMES, GGUFType, Keys
     from gguf.tensor_mapping import get_tensor_name_map
 
-    row = Row("convert --to gguf", bound=1e-4)
-    for base, arch in (("llama", MODEL_ARCH.LLAMA), ("llama_tied", MODEL_ARCH.LLAMA), ("gpt2", MODEL_ARCH.GPT2)):
+    arch = getattr(MODEL_ARCH, arch)
+    made, file = place, place.with_suffix(".gguf")
+    model = make_peft(base_folder, made, 6, **options)
+    config = model.config
+    graft("convert", made, "--model", base_folder, "--to", "gguf", "--out", file)
+    reader = GGUFReader(str(file))
+    value = lambda key: reader.get_field(key).contents()  # noqa: E731
+    row.check(value(Keys.General.ARCHITECTURE) == MODEL_ARCH_NAMES[arch], f"{model_type}: architecture")
+    row.check(value(Keys.General.TYPE) == GGUFType.ADAPTER and value(Keys.Adapter.TYPE) == "lora", f"{model_type}: type")
+    alpha = value(Keys.Adapter.LORA_ALPHA)
+    tensors = {t.name: torch.from_numpy(t.data.copy()) for t in reader.tensors}
+    names = get_tensor_name_map(arch, config.num_hidden_layers)
+    updates = linear_updates(model)
+    row.check(len(tensors) == 2 * len(updates), f"{model_type}: {len(tensors)} tensors for {len(updates)} updates")
+    for path, delta in updates.items():
+        name = str(names.get_name(path)) + ".weight"
+        if name + ".lora_a" not in tensors:
+            row.check(False, f"{model_type}: '{name}' of {path} is not in the file")
+            continue
+        a, b = tensors[name + ".lora_a"], tensors[name + ".lora_b"]
+        if model_type in PERMUTED and path.endswith(("q_proj", "k_proj")):
+            heads = config.num_attention_heads if path.endswith("q_proj") else config.num_key_value_heads
+            delta = delta.reshape(heads, 2, delta.shape[0] // heads // 2, delta.shape[1]).swapaxes(1, 2).reshape(delta.shape)
+        row.difference(largest_difference(alpha / a.shape[0] * b.double() @ a.double(), delta), f"{model_type}, {label}, {name}")
+
+
+def gguf_rows(graft, bases, folder):
+    from common import tiny_model
+
+    row, families = Row("convert --to gguf", bound=1e-4), Row("convert --to gguf: families", bound=1e-4)
+    for base, arch in (("llama", "LLAMA"), ("llama_tied", "LLAMA"), ("gpt2", "GPT2")):
+        gpt2 = base == "gpt2"
         for label, options in (("plain", dict(r=4, lora_alpha=16, target_modules="all-linear")),
-                               ("rslora with patterns", dict(r=4, use_rslora=True, rank_pattern={"c_fc" if base == "gpt2" else "v_proj": 2},
-                                                             alpha_pattern={"c_attn" if base == "gpt2" else "k_proj": 3}, target_modules="all-linear"))):
-            made, file = folder / f"gguf_{base}_{label[0]}", folder / f"gguf_{base}_{label[0]}.gguf"
-            model = make_peft(bases[base], made, 6, **options)
-            graft("convert", made, "--model", bases[base], "--to", "gguf", "--out", file)
-            reader = GGUFReader(str(file))
-            value = lambda key: reader.get_field(key).contents()  # noqa: E731
-            row.check(value(Keys.General.ARCHITECTURE) == MODEL_ARCH_NAMES[arch], f"{base}: architecture")
-            row.check(value(Keys.General.TYPE) == GGUFType.ADAPTER and value(Keys.Adapter.TYPE) == "lora", f"{base}: type")
-            alpha = value(Keys.Adapter.LORA_ALPHA)
-            tensors = {t.name: torch.from_numpy(t.data.copy()) for t in reader.tensors}
-            names = get_tensor_name_map(arch, model.config.num_hidden_layers)
-            updates = linear_updates(model)
-            row.check(len(tensors) == 2 * len(updates), f"{base}: {len(tensors)} tensors for {len(updates)} updates")
-            for path, delta in updates.items():
-                name = names.get_name(path) + ".weight"
-                a, b = tensors[name + ".lora_a"], tensors[name + ".lora_b"]
-                if base != "gpt2" and path.endswith(("q_proj", "k_proj")):  # llama.cpp's converter does this to the base
-                    heads = model.config.num_attention_heads if path.endswith("q_proj") else model.config.num_key_value_heads
-                    delta = delta.reshape(heads, 2, delta.shape[0] // heads // 2, delta.shape[1]).swapaxes(1, 2).reshape(delta.shape)
-                row.difference(largest_difference(alpha / a.shape[0] * b.double() @ a.double(), delta), f"{base}, {label}, {name}")
-    return [row.done()]
+                               ("rslora with patterns", dict(r=4, use_rslora=True, rank_pattern={"c_fc" if gpt2 else "v_proj": 2},
+                                                             alpha_pattern={"c_attn" if gpt2 else "k_proj": 3}, target_modules="all-linear"))):
+            gguf_case(graft, row, bases[base], base.removesuffix("_tied"), arch, folder / f"gguf_{base}_{label[0]}", label, options)
+    options = dict(vocab_size=61, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64,
+                   bos_token_id=1, eos_token_id=2, pad_token_id=0)
+    for number, (model_type, arch) in enumerate(GGUF_FAMILIES.items()):
+        base = folder / f"gguf_base_{model_type}"
+        try:
+            tiny_model(model_type, seed=number, **options).save_pretrained(base)
+            gguf_case(graft, families, base, model_type, arch, folder / f"gguf_{model_type}", "plain", dict(r=2, target_modules="all-linear"))
+        except Exception as error:  # noqa: BLE001: a family's failure is its result
+            families.check(False, f"{model_type}: {type(error).__name__}: {error}")
+    return [row.done(), families.done()]
 
 
 def folder_rows(graft, bases, folder):
