@@ -1,6 +1,7 @@
 #include "kernels/cross_entropy.h"
 
 #include "core/autograd.h"
+#include "kernels/gemm.h"
 #include "kernels/twins.h"
 
 namespace graft::kernels {
@@ -9,12 +10,12 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// About 16 MiB of logits at a time: large enough for full matrix speed, small enough to stay out of the way.
-int64_t rows_per_chunk(int64_t vocab) { return std::max<int64_t>(64, (int64_t{4} << 20) / std::max<int64_t>(vocab, 1)); }
+// About 64 MiB of logits at a time: enough rows for each pass over the head's weight, few enough to stay out of the way.
+int64_t rows_per_chunk(int64_t vocab) { return std::max<int64_t>(64, (int64_t{16} << 20) / std::max<int64_t>(vocab, 1)); }
 
 Tensor logits_of(const Tensor& h, const Tensor& weight, const Tensor& bias) {
   const Tensor w = weight.scalar_type() == h.scalar_type() ? weight : weight.to(h.scalar_type());
-  return bias.defined() ? at::addmm(bias.to(h.scalar_type()), h, w.t()) : at::mm(h, w.t());
+  return product_t(h, w, bias.defined() ? bias.to(h.scalar_type()) : bias);
 }
 
 struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
@@ -48,11 +49,8 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
       logits.scatter_add_(1, target, at::full({1, 1}, -1.0, logits.options()).expand({n, 1}));
       if (slope.defined()) logits.mul_(slope);
       if (scale != 1) logits.mul_(scale);
-      if (need_h) {
-        Tensor part = dh.narrow(0, begin, n);
-        at::mm_out(part, logits, w);
-      }
-      if (need_w) dw.addmm_(logits.t(), x);
+      if (need_h) dh.narrow(0, begin, n).copy_(product(logits, w));
+      if (need_w) dw.add_(product(logits.t(), x));
       if (need_b) db.add_(logits.sum(0));
     }
     ctx->save_for_backward({dh, dw, db});

@@ -1,6 +1,7 @@
 #include "kernels/linear.h"
 
 #include "core/autograd.h"
+#include "kernels/gemm.h"
 #include "kernels/twins.h"
 
 namespace graft::kernels {
@@ -15,9 +16,8 @@ Tensor in_dtype_of(const Tensor& weight, const Tensor& x) {
   return weight.scalar_type() == x.scalar_type() ? weight : weight.to(x.scalar_type());
 }
 
-Tensor product(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  const Tensor w = in_dtype_of(weight, x).t();
-  return bias.defined() ? at::addmm(in_dtype_of(bias, x), x, w) : at::mm(x, w);
+Tensor applied(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  return product_t(x, in_dtype_of(weight, x), bias.defined() ? in_dtype_of(bias, x) : bias);
 }
 
 struct LinearFunction : torch::autograd::Function<LinearFunction> {
@@ -25,14 +25,14 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     at::AutoDispatchBelowADInplaceOrView guard;
     ctx->save_for_backward({weight.requires_grad() ? x : Tensor(), weight});
     ctx->saved_data["bias"] = bias && bias->requires_grad();
-    return product(x, weight, bias.value_or(Tensor()));
+    return applied(x, weight, bias.value_or(Tensor()));
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
     const Tensor &x = saved[0], &weight = saved[1], &dy = grads[0];
     Tensor dx, dw, db;
-    if (ctx->needs_input_grad(0)) dx = at::mm(dy, in_dtype_of(weight, dy));
-    if (x.defined()) dw = at::mm(dy.t(), x).to(weight.scalar_type());
+    if (ctx->needs_input_grad(0)) dx = product(dy, in_dtype_of(weight, dy));
+    if (x.defined()) dw = product(dy.t(), x).to(weight.scalar_type());
     if (ctx->saved_data["bias"].toBool()) db = dy.sum(0);
     return {dx, dw, db};
   }
@@ -45,12 +45,12 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
     std::vector<Tensor> all_a;
     for (size_t i = 0; i < factors.size(); i += 2) all_a.push_back(factors[i]);
     const Tensor stacked = all_a.size() == 1 ? all_a[0] : at::cat(all_a);
-    const Tensor s = at::mm(x, stacked.t());  // [tokens, sum of r]
+    const Tensor s = product_t(x, stacked);  // [tokens, sum of r]
     variable_list outputs, kept{x, s, stacked};
     std::vector<double> scales;
     int64_t column = 0;
     for (auto& member : *group) {
-      Tensor y = product(x, member.weight, member.bias);
+      Tensor y = applied(x, member.weight, member.bias);
       if (member.a.defined()) {
         const int64_t r = member.a.size(0);
         y.addmm_(s.narrow(1, column, r), member.b.t(), 1, member.scale);
@@ -77,19 +77,20 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
       const Tensor &weight = kept[3 + 2 * i], &b = kept[4 + 2 * i];
       if (need_x) {
         const Tensor w = in_dtype_of(weight, x);
-        if (dx.defined()) dx.addmm_(dy[i], w);
-        else dx = at::mm(dy[i], w);
+        const Tensor part = product(dy[i], w);
+        if (dx.defined()) dx.add_(part);
+        else dx = part;
       }
       if (!b.defined()) continue;
       const int64_t r = b.size(1);
       Tensor piece = ds.narrow(1, column, r);
-      piece.copy_(at::mm(dy[i], b).mul_(scales[i]));
+      piece.copy_(product(dy[i], b).mul_(scales[i]));
       grads.push_back(Tensor());  // A's, below
-      grads.push_back(at::mm(dy[i].t(), s.narrow(1, column, r)).mul_(scales[i]));
+      grads.push_back(product(dy[i].t(), s.narrow(1, column, r)).mul_(scales[i]));
       column += r;
     }
     if (need_x) grads[0] = dx.addmm_(ds, stacked);
-    const Tensor da = at::mm(ds.t(), x);  // [sum of r, in]
+    const Tensor da = product(ds.t(), x);  // [sum of r, in]
     for (size_t i = 1, row = 0; i < grads.size(); i += 2) {
       const int64_t r = grads[i + 1].size(1);
       grads[i] = da.narrow(0, static_cast<int64_t>(row), r);
@@ -104,7 +105,7 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   if (composed_only()) return linear_composed(x, weight, bias);
-  if (!at::GradMode::is_enabled()) return product(x, weight, bias);
+  if (!at::GradMode::is_enabled()) return applied(x, weight, bias);
   return LinearFunction::apply(x, weight, optional(bias));
 }
 
