@@ -1,0 +1,28 @@
+#include "kernels/cpu/attention_kernel.h"
+
+#include "kernels/cpu/attention_layout.h"
+
+namespace graft::kernels::cpu {
+
+int64_t forward_scratch(const HeadShape& shape) {
+  const Layout l(shape);
+  return l.padded * (2 * kQueryBlock + 2 * l.keys + l.columns) + kQueryBlock * kKeyBlock;
+}
+
+int64_t backward_scratch(const HeadShape& shape) {
+  const Layout l(shape);
+  return l.padded * (4 * l.keys + 2 * l.columns + 2 * shape.queries + kQueryBlock) + 2 * kQueryBlock * kKeyBlock;
+}
+
+const AttentionKernels& attention_kernels() {
+#if defined(__x86_64__)
+  static const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                             __builtin_cpu_supports("avx512bw");
+  static const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (avx512) return kAttentionAvx512;
+  if (avx2) return kAttentionAvx2;
+#endif
+  return kAttentionPlain;
+}
+
+}  // namespace graft::kernels::cpu

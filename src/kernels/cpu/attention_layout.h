@@ -1,0 +1,15 @@
+// How the bodies of attention lay a head out in their scratch memory.
+#pragma once
+#include "kernels/cpu/attention_kernel.h"
+
+namespace graft::kernels::cpu {
+
+inline constexpr int64_t kQueryBlock = 48, kKeyBlock = 64;  // 48: a multiple of the tile's rows
+
+struct Layout {
+  int64_t keys, padded, columns;  // padded: dim up to whole vectors of 16; columns: keys up to whole blocks
+  explicit Layout(const HeadShape& s)
+      : keys(s.prefix + s.queries), padded((s.dim + 15) / 16 * 16), columns((keys + kKeyBlock - 1) / kKeyBlock * kKeyBlock) {}
+};
+
+}  // namespace graft::kernels::cpu

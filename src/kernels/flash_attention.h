@@ -1,0 +1,15 @@
+// Attention in blocks that never leave the cache (arXiv 2205.14135), float32 on a CPU: the fast body of kernels/attention.h, which is
+// what callers use.
+#pragma once
+#include <vector>
+
+#include "core/tensor.h"
+#include "kernels/attention.h"
+
+namespace graft::kernels {
+
+// As packed_attention, for float32 tensors on a CPU. window above 0: a query sees the last `window` keys up to itself.
+Tensor flash_attention(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, double scale, int64_t window,
+                       const PrefixRows& prefix);
+
+}  // namespace graft::kernels
