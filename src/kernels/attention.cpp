@@ -5,16 +5,14 @@
 #include <cmath>
 #include <limits>
 
-#include "core/autograd.h"
-#include "kernels/twins.h"
+#include "core/torch.h"
 #include "kernels/block_attention.h"
 #include "kernels/cpu.h"
+#include "kernels/flash_attention.h"
+#include "kernels/twins.h"
 
 namespace graft::kernels {
 namespace {
-
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
 
 // [rows, kv_heads, dim] → [1, heads, rows, dim] with each key/value head repeated for its group of query heads.
 Tensor for_heads(const Tensor& rows, int64_t heads) {
@@ -24,76 +22,7 @@ Tensor for_heads(const Tensor& rows, int64_t heads) {
   return x.unsqueeze(0);
 }
 
-// The opposite, for gradients: sums over the group. [1, heads, rows, dim] → [rows, kv_heads, dim]
-Tensor from_heads(const Tensor& x, int64_t kv_heads) {
-  const int64_t heads = x.size(1);
-  if (heads == kv_heads) return x.squeeze(0).transpose(0, 1);
-  return x.view({kv_heads, heads / kv_heads, x.size(2), x.size(3)}).sum(1).transpose(0, 1);
-}
-
-// libtorch's flash attention aligns the causal mask to the top left. With P prefix rows, P zero queries in front make the
-// two corners meet; their outputs are dropped.
 Tensor with_rows_in_front(const Tensor& x, const Tensor& front) { return front.defined() ? at::cat({front, x}, 0) : x; }
-
-struct PackedAttention : torch::autograd::Function<PackedAttention> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& q, const Tensor& k, const Tensor& v, const std::optional<Tensor>& optional_k,
-                        const std::optional<Tensor>& optional_v, const std::vector<int64_t>& starts, double scale) {
-    at::AutoDispatchBelowADInplaceOrView guard;
-    const Tensor prefix_k = optional_k.value_or(Tensor()), prefix_v = optional_v.value_or(Tensor());
-    const int64_t heads = q.size(1), prefix = prefix_k.defined() ? prefix_k.size(0) : 0;
-    const Tensor dummy = prefix ? at::zeros({prefix, heads, q.size(2)}, q.options()) : Tensor();
-    Tensor out = at::empty(q.sizes(), q.options());
-    std::vector<Tensor> sums;  // log-sum-exp of each document, [1, heads, rows]
-    for (size_t d = 0; d + 1 < starts.size(); ++d) {
-      const int64_t begin = starts[d], rows = starts[d + 1] - begin;
-      const auto [o, lse] = at::_scaled_dot_product_flash_attention_for_cpu(
-          with_rows_in_front(q.narrow(0, begin, rows), dummy).transpose(0, 1).unsqueeze(0),
-          for_heads(with_rows_in_front(k.narrow(0, begin, rows), prefix_k), heads),
-          for_heads(with_rows_in_front(v.narrow(0, begin, rows), prefix_v), heads), 0.0, /*is_causal=*/true, {}, scale);
-      out.narrow(0, begin, rows).copy_(o.squeeze(0).transpose(0, 1).narrow(0, prefix, rows));
-      sums.push_back(lse);
-    }
-    variable_list kept{q, k, v, prefix_k, prefix_v, out};
-    kept.insert(kept.end(), sums.begin(), sums.end());
-    ctx->save_for_backward(kept);
-    ctx->saved_data["starts"] = starts;
-    ctx->saved_data["scale"] = scale;
-    return out;
-  }
-
-  static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    const auto kept = ctx->get_saved_variables();
-    const Tensor &q = kept[0], &k = kept[1], &v = kept[2], &prefix_k = kept[3], &prefix_v = kept[4], &out = kept[5];
-    const auto starts = ctx->saved_data["starts"].toIntVector();
-    const double scale = ctx->saved_data["scale"].toDouble();
-    const int64_t heads = q.size(1), kv_heads = k.size(1), prefix = prefix_k.defined() ? prefix_k.size(0) : 0;
-    const Tensor dummy = prefix ? at::zeros({prefix, heads, q.size(2)}, q.options()) : Tensor();
-    Tensor dq = at::empty(q.sizes(), q.options()), dk = at::empty(k.sizes(), k.options()), dv = at::empty(v.sizes(), v.options());
-    Tensor dpk = prefix ? at::zeros_like(prefix_k) : Tensor(), dpv = prefix ? at::zeros_like(prefix_v) : Tensor();
-    const auto query_side = [&](const Tensor& x, int64_t begin, int64_t rows) {
-      return with_rows_in_front(x.narrow(0, begin, rows), dummy).transpose(0, 1).unsqueeze(0);
-    };
-    for (size_t d = 0; d + 1 < starts.size(); ++d) {
-      const int64_t begin = starts[d], rows = starts[d + 1] - begin;
-      const Tensor& lse = kept[6 + d];
-      // The dropped outputs of the zero queries may be any number: their gradient is zero.
-      const auto [gq, gk, gv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-          query_side(grads[0], begin, rows), query_side(q, begin, rows),
-          for_heads(with_rows_in_front(k.narrow(0, begin, rows), prefix_k), heads),
-          for_heads(with_rows_in_front(v.narrow(0, begin, rows), prefix_v), heads), query_side(out, begin, rows), lse, 0.0,
-          /*is_causal=*/true, {}, scale);
-      dq.narrow(0, begin, rows).copy_(gq.squeeze(0).transpose(0, 1).narrow(0, prefix, rows));
-      const Tensor k_rows = from_heads(gk, kv_heads), v_rows = from_heads(gv, kv_heads);
-      dk.narrow(0, begin, rows).copy_(k_rows.narrow(0, prefix, rows));
-      dv.narrow(0, begin, rows).copy_(v_rows.narrow(0, prefix, rows));
-      if (prefix) {
-        dpk.add_(k_rows.narrow(0, 0, prefix));
-        dpv.add_(v_rows.narrow(0, 0, prefix));
-      }
-    }
-    return {dq, dk, dv, dpk, dpv, Tensor(), Tensor()};
-  }
-};
 
 // Dot products over one head; keys of one head lie `stride` apart. bias: one number a key, or null.
 GRAFT_VECTORISED void decode_head(const float* q, const float* keys, const float* values, const float* bias, int64_t length, int64_t stride,
@@ -144,13 +73,9 @@ Tensor packed_attention_composed(const Tensor& q, const Tensor& k, const Tensor&
 Tensor packed_attention(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, const AttentionShape& shape,
                         const PrefixRows& prefix) {
   if (composed_only()) return packed_attention_composed(q, k, v, starts, shape, prefix);
-  int64_t longest = 0;
-  for (size_t d = 0; d + 1 < starts.size(); ++d) longest = std::max(longest, starts[d + 1] - starts[d]);
-  const bool cut = shape.window > 0 && longest + (prefix.k.defined() ? prefix.k.size(0) : 0) > shape.window;
-  if (cut || shape.softcap > 0 || shape.key_bias.defined()) return block_attention(q, k, v, starts, shape, prefix);
-  if (!q.is_cpu()) return packed_attention_composed(q, k, v, starts, shape, prefix);
-  const auto optional = [](const Tensor& t) { return t.defined() ? std::optional<Tensor>(t) : std::nullopt; };
-  return PackedAttention::apply(q, k, v, optional(prefix.k), optional(prefix.v), starts, shape.scale);
+  const bool plain = shape.softcap == 0 && !shape.key_bias.defined();
+  if (plain && q.is_cpu() && q.scalar_type() == at::kFloat) return flash_attention(q, k, v, starts, shape.scale, shape.window, prefix);
+  return block_attention(q, k, v, starts, shape, prefix);
 }
 
 Tensor decode_attention_composed(const Tensor& q, const Tensor& keys, const Tensor& values, const std::vector<int64_t>& lengths,

@@ -24,8 +24,8 @@ struct AttentionShape {
 
 // q [tokens, heads, head_dim]; k, v [tokens, kv_heads, head_dim] with kv_heads dividing heads (arXiv 2305.13245);
 // starts: first token of each document, the last entry is tokens. → [tokens, heads, head_dim]
-// Plain scores take libtorch's flash kernel; softcap, bias and a window that cuts something are computed for a block of
-// queries at a time, against the keys in reach. [tokens, tokens] never exists.
+// Plain scores, with or without a window, take flash_attention where that runs; the rest is computed by tensor operations for a
+// block of queries at a time, against the keys in reach. [tokens, tokens] never exists.
 Tensor packed_attention(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, const AttentionShape& shape,
                         const PrefixRows& prefix = {});
 Tensor packed_attention_composed(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, const AttentionShape& shape,
