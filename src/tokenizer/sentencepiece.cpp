@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "core/check.h"
@@ -168,27 +169,43 @@ Normalizer make_normalizer(const Model& model, const std::string& name) {
   };
 }
 
-Decoder make_decoder(const Model& model, const std::unordered_set<std::string>& shown) {
-  std::unordered_set<std::string> hidden, bytes;
+// A run of bytes as text. Where it is no UTF-8 the library writes U+FFFD for each byte that belongs to no character, transformers
+// for each byte.
+void append_bytes(const std::string& bytes, bool as_library, std::string& text) {
+  if (valid_utf8(bytes)) {
+    text += bytes;
+    return;
+  }
+  for (size_t at = 0, n = 1; at < bytes.size(); at += n) {
+    n = as_library ? utf8_length(bytes, at) : 1;
+    if (n > 1 || (as_library && static_cast<unsigned char>(bytes[at]) < 0x80))
+      text.append(bytes, at, n);
+    else
+      text += "\xEF\xBF\xBD";
+  }
+}
+
+Decoder make_decoder(const Model& model, const std::unordered_set<std::string>& shown, bool as_library) {
+  std::unordered_set<std::string> hidden;
+  std::unordered_map<std::string, char> bytes;
   for (auto& row : model.pieces) {
     if (row.type == kControl && !shown.contains(row.text)) hidden.insert(row.text);
-    if (row.type == kByte) bytes.insert(row.text);
+    if (row.type != kByte) continue;
+    for (size_t b = 0; b < 256; ++b)
+      if (row.text == fmt::format("<0x{:02X}>", b)) bytes[row.text] = static_cast<char>(b);
   }
   const std::string unknown = model.pieces[static_cast<size_t>(model.unk_id)].text;
-  const Decoder read_bytes = read_decoder({{"type", "ByteFallback"}});
   return [=, surface = model.unk_surface, dummy = model.dummy_prefix, remove = model.remove_extra_spaces,
           suffix = model.space_as_suffix](std::vector<std::string>& tokens) {
-    std::string text;
-    std::vector<std::string> run;
+    std::string text, run;
     const auto flush = [&] {
-      read_bytes(run);
-      for (auto& part : run) text += part;
+      append_bytes(run, as_library, text);
       run.clear();
     };
     bool at_start = true;  // where leading spaces are what encoding put there
     for (auto& token : tokens) {
-      if (bytes.contains(token)) {
-        run.push_back(token);
+      if (const auto byte = bytes.find(token); byte != bytes.end()) {
+        run += byte->second;
         at_start = false;
         continue;
       }
@@ -282,7 +299,7 @@ TokenizerParts read_sentencepiece(const std::string& bytes, const std::string& n
     if (control || row.type == kUserDefined) parts.added.push_back({row.text, false, false, false, false, control});
     if (control) shown.insert(row.text);
   }
-  parts.decoder = make_decoder(model, shown);
+  parts.decoder = make_decoder(model, shown, !config.is_object());
   parts.vocabulary =
       model.model_type == 2 ? make_bpe_model(model, std::move(tokens)) : make_unigram_model(model, std::move(tokens));
   const std::string kind = config.is_object() ? text_field_or(config, "tokenizer_class", "tokenizer_config.json", "") : "";

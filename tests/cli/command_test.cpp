@@ -48,6 +48,22 @@ class Command : public ::testing::Test {
   testing::TempFolder folder_;
 };
 
+TEST_F(Command, TokenizesRows) {
+  write_file(folder_ / "rows.jsonl", "{\"text\": \"abc\"}\n\n{\"ids\": [2, 3]}\n{\"text\": \"a</s>\", \"special_tokens\": false}\n");
+  const Outcome o = run("tokenize --model model --jsonl rows.jsonl");
+  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_EQ(o.out, "{\"ids\":[2,3,4]}\n{\"text\":\"a b\"}\n{\"ids\":[2,28]}\n");
+  refused("tokenize --model model --jsonl missing.jsonl", 3, "cannot be read");
+  refused("tokenize --model model --jsonl rows.jsonl --text a", 2, "exactly one of");
+  for (const auto& [row, message] : {std::pair("{\"text\": 1}", "must be a string"), std::pair("{\"ids\": [999]}", "the id 999"), std::pair("{\"ids\": [1.5]}", "must be integers"),
+                                     std::pair("{}", "either a \"text\" or \"ids\""), std::pair("{", "not valid JSON")}) {
+    write_file(folder_ / "rows.jsonl", row);
+    refused("tokenize --model model --jsonl rows.jsonl", 3, message);
+  }
+  write_json(folder_ / "model/tokenizer.json", {{"normalizer", {{"type", "Odd"}}}, {"model", {{"type", "BPE"}, {"vocab", Json::object()}, {"merges", Json::array()}}}});
+  refused("tokenize --model model --text a", 3, "normalizer type 'Odd'");
+}
+
 TEST_F(Command, TrainsEvaluatesMergesAndInspects) {
   Outcome o = run("train --model model --data train.jsonl --method lora -o r=2 --steps 6 --lr 0.01 --batch-size 4 --out adapter");
   ASSERT_EQ(o.code, 0) << o.err;

@@ -85,6 +85,20 @@ TEST(SharedTokenizer, SentencePieceModelsEqualTheLibrary) {
   }
 }
 
+// Bytes that are no UTF-8: the library keeps what is, transformers nothing of the run.
+TEST(SharedTokenizer, SentencePieceModelsDecodeBrokenBytes) {
+  NEEDS_SHARED_DATA();
+  const fs::path data = testing::shared_data() / "tokenizers" / "llama2";
+  const testing::TempFolder folder;
+  fs::copy_file(data / "tokenizer.model", folder / "tokenizer.model");
+  const std::vector<int64_t> ids = {0xF8 + 3, 0x15 + 3, 0xE2 + 3, 0x96 + 3, 0xC3 + 3, 0xA9 + 3};
+  EXPECT_EQ(Tokenizer::load(folder.path()).decode(ids), "\xEF\xBF\xBD\x15\xEF\xBF\xBD\xEF\xBF\xBD\xC3\xA9");
+  fs::copy_file(data / "tokenizer_config.json", folder / "tokenizer_config.json");
+  std::string broken;
+  for (int i = 0; i < 6; ++i) broken += "\xEF\xBF\xBD";
+  EXPECT_EQ(Tokenizer::load(folder.path()).decode(ids), broken);
+}
+
 // With it, the tokens that it declares are found in texts, and BOS goes first.
 TEST(SharedTokenizer, SentencePieceModelsWithConfigurationEqualTransformers) {
   NEEDS_SHARED_DATA();
