@@ -38,11 +38,13 @@ int64_t ConfigReader::size_or_null(const char* key, int64_t fallback) const {
   if (!present(key)) return fallback;
   return has(key) ? size(key) : 0;
 }
-int64_t ConfigReader::size_of(std::initializer_list<const char*> keys) const {
+int64_t ConfigReader::size_of(std::initializer_list<const char*> keys, int64_t largest) const {
   const char* chosen = nullptr;
   for (const char* key : keys)
     if (const bool there = has(key); there && !chosen) chosen = key;
-  return size(chosen ? chosen : *(keys.end() - 1));
+  if (!chosen) chosen = *(keys.end() - 1);
+  if (size(chosen) > largest) refuse(chosen, fmt::format("at most {}", largest));
+  return size(chosen);
 }
 
 double ConfigReader::number(const char* key, double fallback) const {
@@ -98,8 +100,8 @@ ModelConfig read_usual(const ConfigReader& r, const UsualKeys& keys) {
   c.model_type = r.text("model_type", "");
   c.vocab_size = r.size("vocab_size");
   c.width = c.embedding_width = r.size("hidden_size");
-  c.layers = r.size("num_hidden_layers");
-  c.heads = r.size("num_attention_heads");
+  c.layers = r.size_of({"num_hidden_layers"}, kMostLayers);
+  c.heads = r.size_of({"num_attention_heads"}, kMostHeads);
   c.kv_heads = keys.kv_heads ? keys.kv_heads : c.heads;
   if (keys.own_kv_heads) c.kv_heads = r.size("num_key_value_heads", c.kv_heads);
   else r.must_be("num_key_value_heads", c.heads);

@@ -82,6 +82,9 @@ struct ModelConfig {
   Json raw;                       // the file as it was, to be written back beside changed weights
 };
 
+// What is allocated for each layer or head before any weight is looked at is bounded.
+inline constexpr int64_t kMostLayers = 4096, kMostHeads = 65536;
+
 // Typed access to config.json with errors that name the file's key, its value and what is allowed (Fault::Input). It
 // remembers which keys were asked for: an option that a family does not know is not ignored, see refuse_unread.
 class ConfigReader {
@@ -93,7 +96,7 @@ class ConfigReader {
   // Absent: fallback; null: 0.
   int64_t size_or_null(const char* key, int64_t fallback) const;
   // The first of several names that is there; the last one is required.
-  int64_t size_of(std::initializer_list<const char*> keys) const;
+  int64_t size_of(std::initializer_list<const char*> keys, int64_t largest = int64_t{1} << 31) const;
   double number(const char* key, double fallback) const;
   double positive(const char* key, double fallback) const;
   bool flag(const char* key, bool fallback) const;

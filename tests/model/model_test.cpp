@@ -57,13 +57,8 @@ TEST(Generation, CacheEqualsRecomputation) {
   for (auto& family : families())
     for (auto& c : testing::method_cases()) {
       const Model base = random_model(testing::tiny_config(family.model_type), 3);
-      std::optional<Adapted> attached;
-      try {
-        attached = attach(base, *c.row, c.make(), 1);
-      } catch (const Error& e) {
-        EXPECT_NE(std::string(e.what()).find("no biases"), std::string::npos) << e.what();
-        continue;
-      }
+      const std::optional<Adapted> attached = testing::attached(base, c);
+      if (!attached) continue;
       const Adapted& adapted = *attached;
       const std::vector<std::vector<int64_t>> prompts{{5}, {1, 2, 3, 4, 5, 6}, {7, 8, 9}};
       GenerateConfig config;
@@ -198,6 +193,9 @@ TEST(FamilyConfigs, OptionsThatAreNotThereAreErrorsThatNameThem) {
       {"llama", {{"rope_scaling", {{"rope_type", "linear"}, {"factor", 2.0}, {"mrope_section", {1, 1}}}}}, "mrope_section"},
       {"llama", {{"rope_scaling", {{"rope_type", "longrope"}, {"factor", 2.0}, {"short_factor", {1.0}}, {"long_factor", {1.0, 2.0}}}}}, "short_factor"},
       {"llama", {{"rope_scaling", "linear"}}, "rope_scaling must be a mapping"},
+      {"llama", {{"num_hidden_layers", 2000000000}}, "num_hidden_layers must be at most"},
+      {"gpt2", {{"n_layer", 2000000000}}, "n_layer must be at most"},
+      {"bloom", {{"n_head", 2000000000}}, "n_head must be at most"},
       {"mistral", {{"layer_types", {"full_attention", "sliding_attention"}}}, "layer_types"},
       {"mistral", {{"sliding_window", -1}}, "sliding_window"},
       {"qwen2", {{"layer_types", {"chunked_attention", "full_attention"}}}, "layer_types"},

@@ -1,6 +1,7 @@
 // The checks that every family × method must pass. Each returns what is wrong, in words; empty means that it holds.
 #pragma once
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,9 @@ struct Case {
 };
 // At least one case for every row of the table, more for options that change the maths.
 std::vector<Case> method_cases();
+
+// Attaches the case with seed 1; nullopt where the method says that a model without biases has nothing for it to train.
+std::optional<Adapted> attached(const Model& base, const Case& c);
 
 // The one table of tolerances: largest difference relative to the larger of 1 and the reference's largest value.
 double tolerance(at::ScalarType dtype);

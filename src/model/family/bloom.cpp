@@ -12,8 +12,8 @@ ModelConfig config(const ConfigReader& r) {
   c.model_type = "bloom";
   c.vocab_size = r.size("vocab_size");
   c.width = c.embedding_width = r.size_of({"n_embed", "hidden_size"});
-  c.layers = r.size_of({"num_hidden_layers", "n_layer"});
-  c.heads = c.kv_heads = c.qkv_groups = r.size_of({"num_attention_heads", "n_head"});
+  c.layers = r.size_of({"num_hidden_layers", "n_layer"}, kMostLayers);
+  c.heads = c.kv_heads = c.qkv_groups = r.size_of({"num_attention_heads", "n_head"}, kMostHeads);
   if (c.width % c.heads != 0) r.refuse("n_head", "a divisor of hidden_size");
   c.head_dim = c.width / c.heads;
   c.mlp_width = 4 * c.width;
