@@ -42,7 +42,14 @@ Model tiny(const char* family) { return random_model(testing::tiny_config(family
 TEST(Packing, LossOfPackedDocumentsIsTheSumOfTheirLosses) {
   for (auto& family : families()) {
     const Model model = converted(tiny(family.model_type), at::kDouble, at::kCPU);
+    const auto names = [&] {
+      std::string all;
+      Model copy = model;
+      visit_weights(copy, [&](const std::string& name, Tensor&, const std::vector<int64_t>&, bool) { all += name + " "; });
+      return all;
+    }();
     for (auto& c : testing::method_cases()) {
+      if (std::string(c.row->name) == "bitfit" && names.find(".bias ") == std::string::npos) continue;  // nothing to train there
       const Adapted adapted = attach(model, *c.row, c.make(), 1);
       const Batch both = rows({7, 11}, 5);
       const auto loss = [&](const Batch& b) { return loss_sum(adapted.model, adapted.sites, b).item<double>(); };
