@@ -42,7 +42,8 @@ class LnTuning : public Method {
     for (auto& path : module_paths(context.model))
       if (matches_module(selection, path) && std::find(norms.begin(), norms.end(), path) == norms.end())
         usage_error("ln_tuning", fmt::format("target_modules = {} matches '{}', which is no norm", json_line(selection), path));
-    if (selection.is_array())
+    // A family's defaults name all norms that its members may have, and so do files that were made with them.
+    if (selection.is_array() && !config_.target_modules.is_null() && !context.loading)
       for (auto& entry : selection)
         if (std::none_of(norms.begin(), norms.end(), [&](const std::string& path) { return matches_module(Json::array({entry}), path); }))
           usage_error("ln_tuning", fmt::format("target_modules: '{}' matches no norm of this model", entry.get<std::string>()), suggest(entry.get<std::string>(), context.model.family->targets.norms));

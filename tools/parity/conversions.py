@@ -27,7 +27,7 @@ PACKAGES = ["transformers==4.57.6", "adapters==1.3.0", "huggingface_hub==0.36.0"
 
 def adapterhub_python():
     """A Python with AdapterHub, which wants an older transformers: a virtual environment beside this one that borrows everything else from it."""
-    named = os.environ.get("GRAFT_ADAPTERHUB_PYTHON")
+    named = os.environ.get("GRAFT_ADAPTERS_PYTHON")
     if named:
         return named
     folder = Path(sys.prefix).with_name(Path(sys.prefix).name + "-adapters")

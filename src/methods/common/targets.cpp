@@ -132,7 +132,10 @@ std::vector<std::string> module_paths(Model& model) {
       paths.insert(path);
     }
   };
-  visit_weights(model, [&](const std::string& name, Tensor&, const std::vector<int64_t>&, bool) { add_with_parents(name.substr(0, name.rfind('.'))); });
+  visit_weights(model, [&](const std::string& name, Tensor& handle, const std::vector<int64_t>&, bool) {
+    const bool head = &handle == &model.head.weight || &handle == &model.head.bias;  // files may call it otherwise
+    if (!head) add_with_parents(name.substr(0, name.rfind('.')));
+  });
   add_with_parents(model.head.path);
   return {paths.begin(), paths.end()};
 }
