@@ -5,6 +5,7 @@ A Case changes the family's tiny base configuration by `options`. `length` is th
 under another name: for all others families.py makes sure that the option does show.
 """
 
+import re
 from dataclasses import dataclass, field
 
 from common import TINY, TINY_GPT2
@@ -71,6 +72,7 @@ def rms_eps(key="rms_norm_eps"):
 
 GEMMA = {**TINY, "head_dim": 16}
 SLIDING = {"sliding_window": 8}
+MIXED = ["sliding_attention", "full_attention", "sliding_attention"]
 GEMMA3_ROPE = {"sliding_attention": {"rope_type": "default", "rope_theta": 100.0}, "full_attention": {"rope_type": "default", "rope_theta": 5000.0}}
 
 
@@ -91,15 +93,17 @@ FAMILIES = {
                                                   *activations("hidden_act", "gelu"), *rope_cases()]),
     "qwen2": (TINY, [Case("plain"), TIED, *GROUPS, rms_eps(), Case("window", {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}),
                      Case("window_off", {"use_sliding_window": False, "sliding_window": 8}, inert=True),
-                     Case("layer_types", {"use_sliding_window": True, "sliding_window": 8, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}),
+                     Case("layer_types", {"use_sliding_window": True, "sliding_window": 8, "layer_types": MIXED}),
                      *activations("hidden_act", "gelu"), *rope_cases()]),
     "qwen3": ({**TINY, "head_dim": 16}, [Case("plain"), TIED, *GROUPS, HEAD_DIM, rms_eps(), Case("attention_bias", {"attention_bias": True}),
                                          Case("window", {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}),
-                                         *activations("hidden_act", "gelu"), *rope_cases()]),
+                                         Case("layer_types", {"use_sliding_window": True, **SLIDING, "layer_types": MIXED}), *activations("hidden_act", "gelu"), *rope_cases()]),
     "smollm3": ({**TINY, "num_hidden_layers": 4}, [Case("plain"), UNTIED, *GROUPS, rms_eps(), Case("attention_bias", {"attention_bias": True}),
                                                    Case("mlp_bias", {"mlp_bias": True}), Case("no_rope_layers", {"no_rope_layers": [0, 1, 1, 0]}),
                                                    Case("no_rope_layer_interval", {"no_rope_layer_interval": 2}),
-                                                   Case("window", {"use_sliding_window": True, "sliding_window": 8}), *activations("hidden_act", "gelu"), *rope_cases()]),
+                                                   Case("window", {"use_sliding_window": True, "sliding_window": 8}),
+                                                   Case("layer_types", {"use_sliding_window": True, **SLIDING, "layer_types": [*MIXED, "sliding_attention"]}),
+                                                   *activations("hidden_act", "gelu"), *rope_cases()]),
     "gemma": (GEMMA, [Case("plain"), UNTIED, *GROUPS, HEAD_DIM, rms_eps(), Case("attention_bias", {"attention_bias": True}), *activations("hidden_act", "gelu", "silu"),
                       *rope_cases()]),
     "gemma2": ({**GEMMA, **SLIDING, "query_pre_attn_scalar": 16, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0},
@@ -107,10 +111,10 @@ FAMILIES = {
                 Case("caps", {"attn_logit_softcapping": 1.5, "final_logit_softcapping": 2.0}), Case("no_attention_cap", {"attn_logit_softcapping": None}),
                 Case("no_final_cap", {"final_logit_softcapping": None}), Case("layer_types", {"layer_types": ["full_attention", "full_attention", "sliding_attention"]}),
                 *activations("hidden_activation", "gelu"), *rope_cases()]),
-    "gemma3_text": ({**GEMMA, **SLIDING, "query_pre_attn_scalar": 16, "rope_parameters": GEMMA3_ROPE, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
+    "gemma3_text": ({**GEMMA, **SLIDING, "query_pre_attn_scalar": 16, "rope_parameters": GEMMA3_ROPE, "layer_types": MIXED},
                     [Case("plain"), UNTIED, *GROUPS, HEAD_DIM, rms_eps(), Case("attention_bias", {"attention_bias": True}), Case("scalar", {"query_pre_attn_scalar": 40}),
                      Case("layer_types", {"layer_types": ["full_attention", "full_attention", "sliding_attention"]}),
-                     Case("final_cap", {"final_logit_softcapping": 2.0}), Case("attention_cap", {"attn_logit_softcapping": 1.5}),
+                     Case("final_cap", {"final_logit_softcapping": 2.0}), Case("attention_cap", {"attn_logit_softcapping": 1.5}, inert=True),
                      gemma3_rope("rope_linear", rope_type="linear", factor=8.0),
                      gemma3_rope("rope_llama3", rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=16),
                      gemma3_rope("rope_yarn", rope_type="yarn", factor=4.0, original_max_position_embeddings=16), *activations("hidden_activation", "gelu")]),
@@ -127,7 +131,7 @@ FAMILIES = {
                          *activations("activation_function", "gelu", "relu", "silu", "tanh", "gelu_pytorch_tanh", "gelu_fast")]),
     "gpt_neox": (without(TINY, "num_key_value_heads"),
                  [Case("plain"), TIED, rms_eps("layer_norm_eps"), Case("serial", {"use_parallel_residual": False}), Case("no_attention_bias", {"attention_bias": False}),
-                  Case("partial_whole", rope(partial_rotary_factor=1.0)), Case("partial_half", rope(partial_rotary_factor=0.5)),
+                  Case("is_decoder", {"is_decoder": True}, inert=True), Case("partial_whole", rope(partial_rotary_factor=1.0)), Case("partial_half", rope(partial_rotary_factor=0.5)),
                   *activations("hidden_act", "gelu_new", "gelu_fast", "relu"), *rope_cases(2, partial_rotary_factor=0.25)]),
     "opt": ({**without(TINY, "intermediate_size", "num_key_value_heads"), "ffn_dim": 96, "word_embed_proj_dim": 64, "pad_token_id": 1},
             [Case("plain"), UNTIED, Case("post_norm", {"do_layer_norm_before": False}), Case("embedding_projection", {"word_embed_proj_dim": 32}),
@@ -160,6 +164,11 @@ FAMILIES = {
                                                *activations("hidden_act", "gelu"), *rope_cases()]),
 }
 
+# Keys of configs that have no part in the logits of a text: training, initialisation, other heads, book-keeping.
+BESIDE_THE_POINT = re.compile(r"_name_or_path|architectures|.*dropout|.*pdrop|layerdrop|chunk_size_feed_forward|dtype|id2label|label2id|initializer_range|init_std|"
+                              r"is_encoder_decoder|model_type|output_.*|problem_type|return_dict|summary_.*|transformers_version|use_cache|pad_token_id|"
+                              r"_sliding_window_pattern")
+
 # What graft must refuse, with exit code 3 and a message that holds the word: (family, options, word).
 REFUSED = [
     ("llama", {"hidden_act": "softmax_of_nothing"}, "hidden_act"),
@@ -170,6 +179,7 @@ REFUSED = [
     ("gpt2", {"add_cross_attention": True}, "add_cross_attention"),
     ("gpt2", {"activation_function": "unheard_of"}, "activation_function"),
     ("gemma", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
+    ("gemma2", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
     ("gemma3_text", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
     ("qwen2", {"layer_types": ["full_attention", "chunked_attention", "full_attention"]}, "layer_types"),
     ("gemma2", {"layer_types": ["full_attention"]}, "layer_types"),
