@@ -10,13 +10,19 @@ import os
 import shutil
 import subprocess
 import tempfile
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+# Before torch and transformers are imported: everything here is tiny, so one thread, and cases side by side.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+warnings.filterwarnings("ignore", category=FutureWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module="peft")
 
 SHARED = Path(os.environ.get("GRAFT_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 LOGPROB_BOUND = 2e-4  # largest difference of a log-probability between two float32 programs
@@ -101,6 +107,12 @@ class Row:
 
     def done(self):
         return {"name": self.name, "cases": self.cases, "mismatches": self.mismatches, "worst": self.worst, "notes": self.notes}
+
+
+def needs_shared(name):
+    """Rows for a check that cannot run because the shared data are absent; where GRAFT_REQUIRE_SHARED is set that is a failure."""
+    required = bool(os.environ.get("GRAFT_REQUIRE_SHARED"))
+    return [{"name": name, "cases": int(required), "mismatches": int(required), "worst": None, "notes": [f"the shared data are not at {SHARED}"]}]
 
 
 def in_parallel(function, items):
@@ -208,16 +220,23 @@ def letter(token_id):
     return chr(0x4E00 + token_id)
 
 
-def write_letter_tokenizer(folder, vocab_size):
-    """tokenizer.json in which token i is one character: any list of ids can be given as text. No special tokens."""
-    vocab = {letter(i): i for i in range(vocab_size)}
-    tokenizer = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None, "pre_tokenizer": None,
-                 "post_processor": None, "decoder": None,
-                 "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None,
-                           "fuse_unk": False, "byte_fallback": False, "ignore_merges": False, "vocab": vocab, "merges": []}}
+def write_letter_tokenizer(folder, vocab_size, bos=None, eos=None):
+    """tokenizer.json in which token i is one character: any list of ids can be given as text. `bos` is put in front, `eos` ends completions."""
+    special = [token for token in (bos, eos) if token is not None]
+    added = [{"id": token, "content": letter(token), "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+             for token in sorted(special)]
+    first = [] if bos is None else [{"SpecialToken": {"id": letter(bos), "type_id": 0}}]
+    known = {} if bos is None else {letter(bos): {"id": letter(bos), "ids": [bos], "tokens": [letter(bos)]}}
+    processor = {"type": "TemplateProcessing", "single": [*first, {"Sequence": {"id": "A", "type_id": 0}}],
+                 "pair": [*first, {"Sequence": {"id": "A", "type_id": 0}}, *first, {"Sequence": {"id": "B", "type_id": 1}}], "special_tokens": known}
+    model = {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None, "end_of_word_suffix": None, "fuse_unk": False,
+             "byte_fallback": False, "ignore_merges": False, "vocab": {letter(i): i for i in range(vocab_size)}, "merges": []}
+    tokenizer = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None, "pre_tokenizer": None,
+                 "post_processor": processor if first else None, "decoder": None, "model": model}
+    names = {"bos_token": None if bos is None else letter(bos), "eos_token": None if eos is None else letter(eos)}
     folder = Path(folder)
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
-    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", **names}), encoding="utf-8")
 
 
 def as_text(ids):

@@ -4,12 +4,13 @@ new configs, half precision, shards, prefixes, extra tensors, and what must be r
 import copy
 import sys
 
+from common import (Folder, Graft, GraftError, Row, as_text, in_parallel, largest_difference, load_reference, logprobs, read_json, reference_logits, some_ids,
+                    tiny_model, write_json, write_letter_tokenizer)  # first: it quietens transformers
+
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
-from common import (Folder, Graft, GraftError, Row, as_text, in_parallel, largest_difference, load_reference, logprobs, read_json, reference_logits, some_ids,
-                    tiny_model, write_json, write_letter_tokenizer)
 from family_cases import BESIDE_THE_POINT, FAMILIES, REFUSED
 
 VOCAB = 97
@@ -138,8 +139,10 @@ def rewritten(change):
 
 
 def without_prefix(model_type, tensors):
-    """As a bare base model saves itself: no "model." or "transformer." in front, no head (it is tied)."""
-    return {name.partition(".")[2]: tensor for name, tensor in tensors.items() if not name.startswith(("lm_head", "embed_out"))}
+    """As a bare base model saves itself: no "model." or "transformer." in front, no head (it is tied; phi's
+    bias of the head stays)."""
+    heads = ("lm_head.weight", "embed_out.weight")
+    return {name if name == "lm_head.bias" else name.partition(".")[2]: tensor for name, tensor in tensors.items() if name not in heads}
 
 
 def with_extra(model_type, tensors):
