@@ -16,7 +16,7 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from common import Graft
+from common import SHARED, Graft, needs_shared
 
 # Part: (title, module). The longest come first, so that none is left alone at the end.
 PARTS = {
@@ -45,8 +45,11 @@ def load_module(name):
 def run_part(part, binary, out):
     try:
         rows = load_module(PARTS[part][1]).run(Graft(binary))
-    except Exception:  # noqa: BLE001: a part that breaks is a failure of the table, and the other parts go on
-        rows = [{"name": f"{part} broke", "cases": 1, "mismatches": 1, "worst": None, "notes": traceback.format_exc().splitlines()[-6:]}]
+    except Exception as error:  # noqa: BLE001: a part that breaks is a failure of the table, and the other parts go on
+        if not SHARED.exists() and str(SHARED) in str(getattr(error, "filename", "")):
+            rows = needs_shared(part)
+        else:
+            rows = [{"name": f"{part} broke", "cases": 1, "mismatches": 1, "worst": None, "notes": traceback.format_exc().splitlines()[-6:]}]
     Path(out).write_text(json.dumps(rows))
 
 
