@@ -138,6 +138,14 @@ def largest_difference(ours, theirs):
     return (ours - theirs).abs().max().item() if ours.numel() else 0.0
 
 
+def adapterhub_python():
+    """The python of the environment that holds AdapterHub's library, which wants another transformers; ./dev parity sets it."""
+    named = os.environ.get("GRAFT_ADAPTERHUB_PYTHON")
+    if not named:
+        raise RuntimeError("GRAFT_ADAPTERHUB_PYTHON must name the python of the environment with AdapterHub's library; ./dev parity sets it")
+    return named
+
+
 # --- Tiny random models -----------------------------------------------------------------------------------------------
 def randomize(model, seed=0):
     """Random values in every tensor, norms and biases too, at a scale where a mistake shows: activations stay near 1, attention is uneven."""

@@ -98,4 +98,5 @@ def adapterhub(model_folder, adapter_folder, rows_file, learning_rate, reduction
 
 
 if __name__ == "__main__":
+    del sys.path[0]  # this folder has an adapters.py of its own
     print(json.dumps(adapterhub(*sys.argv[1:4], float(sys.argv[4]), float(sys.argv[5]))))

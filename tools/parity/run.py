@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import traceback
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from common import SHARED, Graft, needs_shared
@@ -92,7 +92,7 @@ def versions():
 
     names = ["torch", "transformers", "peft", "tokenizers", "safetensors", "sentencepiece", "gguf", "jinja2"]
     lines = [f"{name} {version(name)}" for name in names]
-    other = os.environ.get("GRAFT_ADAPTERS_PYTHON")
+    other = os.environ.get("GRAFT_ADAPTERHUB_PYTHON")
     if other:
         code = "from importlib.metadata import version as v; print(f\"adapters {v('adapters')} with transformers {v('transformers')}\")"
         lines.append(subprocess.run([other, "-c", code], check=True, capture_output=True, text=True).stdout.strip())
@@ -117,10 +117,12 @@ def main():
     print(versions(), flush=True)
     chosen = [part for part in PARTS if not options.parts or part in options.parts]
     with ThreadPoolExecutor(max(1, (os.cpu_count() or 2))) as pool:
-        results = []
-        for part, rows, seconds in pool.map(lambda part: start_part(part, options.graft), chosen):
+        done = {}
+        for future in as_completed([pool.submit(start_part, part, options.graft) for part in chosen]):
+            part, rows, seconds = future.result()
             print(f"== {part}: {seconds:.0f} s", flush=True)
-            results += [(PARTS[part][0], row) for row in rows]
+            done[part] = [(PARTS[part][0], row) for row in rows]
+    results = [row for part in chosen for row in done[part]]
     for _, row in results:
         if row["mismatches"] or not row["cases"]:
             print("\n".join(f"   {row['name']}: {str(note)[:500]}" for note in row.get("notes", [])[:20]))

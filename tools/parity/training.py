@@ -2,12 +2,11 @@
 AdapterHub's modules within 1e-3 of their value, for every method, on llama and gpt2."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-from common import Folder, Graft, Row, as_text, in_parallel, some_ids, tiny_model, write_letter_tokenizer  # first: it quietens transformers
+from common import Folder, Graft, Row, adapterhub_python, as_text, in_parallel, some_ids, tiny_model, write_letter_tokenizer  # first: it quietens transformers
 
 import torch
 from peft import (AdaLoraConfig, IA3Config, LNTuningConfig, LoraConfig, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig, get_peft_model)
@@ -17,7 +16,6 @@ from reference_loop import SETTINGS, load_rows, train
 
 BOUND = 1e-3  # largest difference of a loss, relative to the reference's
 VOCAB, BOS, EOS = 61, 1, 2
-ADAPTERS_PYTHON = os.environ.get("GRAFT_ADAPTERS_PYTHON", "")  # of the environment that holds AdapterHub's library
 REDUCTION = 4.0
 
 MODELS = {
@@ -132,9 +130,7 @@ def reference(family, method, folder):
     if method == "full":
         return train(base_model(folder), rows, learning_rate)
     if method == "houlsby":
-        if not ADAPTERS_PYTHON:
-            raise RuntimeError("GRAFT_ADAPTERS_PYTHON must name the python of the environment with AdapterHub's library; ./dev parity sets it")
-        command = [ADAPTERS_PYTHON, str(Path(__file__).with_name("reference_loop.py")), folder / "model", target, folder / "rows.json", learning_rate, REDUCTION]
+        command = [adapterhub_python(), str(Path(__file__).with_name("reference_loop.py")), folder / "model", target, folder / "rows.json", learning_rate, REDUCTION]
         return json.loads(subprocess.run([*map(str, command)], check=True, capture_output=True, text=True).stdout)
     torch.manual_seed(5)
     model = get_peft_model(base_model(folder), make(family))
