@@ -115,17 +115,28 @@ def needs_shared(name):
     return [{"name": name, "cases": int(required), "mismatches": int(required), "worst": None, "notes": [f"the shared data are not at {SHARED}"]}]
 
 
-def in_parallel(function, items):
-    """function(item) for every item, as many at a time as there are cores; results in order. An exception becomes the result."""
+def guarded(function):
+    """The function with an exception as its result: any failure of a case is a mismatch of that case, not the end of the run."""
 
-    def guarded(item):
+    def call(item):
         try:
             return function(item)
-        except Exception as error:  # noqa: BLE001: any failure of a case is a mismatch of that case, not the end of the run
+        except Exception as error:  # noqa: BLE001
             return error
 
+    return call
+
+
+def in_parallel(function, items):
+    """guarded(function)(item) for every item, as many at a time as there are cores; results in order. For calls of graft only: transformers and PEFT are
+    not safe for threads (loading a model replaces torch's initialisers for the whole process, and tied weights stay unset)."""
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return list(pool.map(guarded, items))
+        return list(pool.map(guarded(function), items))
+
+
+def in_turn(function, items):
+    """The same one after the other, for work that the reference has a part in."""
+    return [guarded(function)(item) for item in items]
 
 
 def largest_difference(ours, theirs):
