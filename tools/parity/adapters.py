@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from common import (Folder, GraftError, LOGPROB_BOUND, Row, Graft, as_text, in_parallel, largest_difference, load_reference, read_json, reference_logits,  # noqa: E402
+from common import (Folder, GraftError, LOGPROB_BOUND, Row, Graft, as_text, in_turn, largest_difference, load_reference, read_json, reference_logits,  # noqa: E402
                     some_ids, tiny_model, write_json, write_letter_tokenizer)
 
 TINY = dict(vocab_size=61, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
@@ -223,7 +223,7 @@ def methods_rows(graft, bases, folder):
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
-    for (case, base), result in zip(jobs, in_parallel(run_job, jobs)):
+    for (case, base), result in zip(jobs, in_turn(run_job, jobs)):
         for direction in ("read", "written", "merged"):
             row = rows.setdefault((case.row, direction), Row(f"{case.row}: {direction}"))
             what = f"{base}, {case.label}"

@@ -5,11 +5,10 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import warnings
 from pathlib import Path
 
-from common import GraftError, Row, largest_difference, load_reference, read_json, reference_logits, some_ids, write_json
+from common import GraftError, Row, adapterhub_python, largest_difference, load_reference, read_json, reference_logits, some_ids, write_json
 
 # --- AdapterHub -------------------------------------------------------------------------------------------------------
 ADAPTERHUB = [  # (config, options)
@@ -22,25 +21,6 @@ ADAPTERHUB = [  # (config, options)
     ("scaled_par_bn", dict()),
     ("seq_bn", dict(reduction_factor=4, scaling="channel")),
 ]
-PACKAGES = ["transformers==4.57.6", "adapters==1.3.0", "huggingface_hub==0.36.0"]
-
-
-def adapterhub_python():
-    """A Python with AdapterHub, which wants an older transformers: a virtual environment beside this one that borrows everything else from it."""
-    named = os.environ.get("GRAFT_ADAPTERS_PYTHON")
-    if named:
-        return named
-    folder = Path(sys.prefix).with_name(Path(sys.prefix).name + "-adapters")
-    python = folder / "bin/python"
-    if not (folder / "ready").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", "--no-deps", *PACKAGES], check=True)
-        own = next((folder / "lib").glob("python3*/site-packages"))
-        theirs = next((Path(sys.prefix) / "lib").glob("python3*/site-packages"))
-        (own / "borrowed.pth").write_text(f"{theirs}\n")
-        (folder / "ready").write_text("")
-    return str(python)
-
 
 def work(command, jobs, folder):
     file = folder / f"{command}.json"

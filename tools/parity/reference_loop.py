@@ -1,0 +1,102 @@
+"""The plain training loop that graft's losses are held against: PyTorch alone, right-padded batches with an attention mask.
+
+Loss of a step = sum of the token losses of all its micro-batches / number of supervised tokens of the whole step. AdamW with weight decay on matrices
+alone, gradients clipped together, the learning rate rising over `warmup` steps and then falling on a line to 0.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+SETTINGS = {"steps": 20, "batch_size": 2, "grad_accum": 2, "warmup": 3, "weight_decay": 0.05, "clip": 1.0, "betas": (0.9, 0.999), "eps": 1e-8}
+
+
+def load_rows(file):
+    """Rows {"ids", "prompt"}: the first `prompt` ids are not learned from."""
+    return json.loads(Path(file).read_text())
+
+
+def schedule_factor(step, steps, warmup):
+    return (step + 1) / warmup if step < warmup else max(0.0, 1 - (step - warmup) / max(1, steps - warmup))
+
+
+def padded(rows):
+    longest = max(len(row["ids"]) for row in rows)
+    ids, mask, labels = (torch.full((len(rows), longest), fill) for fill in (0, 0, -100))
+    for i, row in enumerate(rows):
+        n = len(row["ids"])
+        ids[i, :n] = torch.tensor(row["ids"])
+        mask[i, :n] = 1
+        labels[i, row["prompt"] : n] = torch.tensor(row["ids"][row["prompt"] :])
+    labels[:, 0] = -100  # the first token of a row is never a target
+    return ids, mask, labels
+
+
+def loss_sum(model, rows):
+    ids, mask, labels = padded(rows)
+    logits = model(input_ids=ids, attention_mask=mask).logits[:, -ids.shape[1] :]  # virtual tokens stand in front
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), ignore_index=-100, reduction="sum")
+
+
+def parameter_groups(model, weight_decay):
+    """Decay on matrices; never on biases, norms, and factors whose identity is 1."""
+    trained = [(name, tensor) for name, tensor in model.named_parameters() if tensor.requires_grad]
+    decayed = [tensor for name, tensor in trained if tensor.dim() >= 2 and "ia3_l" not in name]
+    others = [tensor for name, tensor in trained if tensor.dim() < 2 or "ia3_l" in name]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def train(model, rows, learning_rate, extra_loss=None, after_step=None, settings=SETTINGS):
+    """Losses of the steps. `extra_loss()` joins the gradient, not the loss; `after_step(step)` runs behind the optimizer's step, counted from 1."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    optimizer = torch.optim.AdamW(parameter_groups(model, settings["weight_decay"]), lr=learning_rate, betas=settings["betas"], eps=settings["eps"])
+    trained = [tensor for group in optimizer.param_groups for tensor in group["params"]]
+    per_step, losses = settings["batch_size"] * settings["grad_accum"], []
+    for step in range(settings["steps"]):
+        chosen = [rows[(step * per_step + i) % len(rows)] for i in range(per_step)]
+        supervised = sum(len(row["ids"]) - max(1, row["prompt"]) for row in chosen)
+        total = 0.0
+        for begin in range(0, per_step, settings["batch_size"]):
+            loss = loss_sum(model, chosen[begin : begin + settings["batch_size"]])
+            total += loss.item()
+            (loss / supervised).backward()
+        if extra_loss:
+            extra_loss().backward()
+        losses.append(total / supervised)
+        torch.nn.utils.clip_grad_norm_(trained, settings["clip"])
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * schedule_factor(step, settings["steps"], settings["warmup"])
+        optimizer.step()
+        if after_step:
+            after_step(step + 1)
+        optimizer.zero_grad()
+    return losses
+
+
+def adapterhub(model_folder, adapter_folder, rows_file, learning_rate, reduction_factor):
+    """Makes a Houlsby adapter with AdapterHub's library, saves it, trains it. Runs in that library's own environment."""
+    import adapters
+    from adapters import DoubleSeqBnConfig
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(model_folder, attn_implementation="eager")
+    adapters.init(model)
+    torch.manual_seed(7)
+    model.add_adapter("default", config=DoubleSeqBnConfig(reduction_factor=reduction_factor))
+    model.train_adapter("default")
+    with torch.no_grad():
+        for tensor in (tensor for tensor in model.parameters() if tensor.requires_grad):
+            tensor.add_(0.1 * torch.randn_like(tensor))
+    model.save_adapter(str(adapter_folder), "default", use_safetensors=True, with_head=False)
+    return train(model, load_rows(rows_file), learning_rate)
+
+
+if __name__ == "__main__":
+    del sys.path[0]  # this folder has an adapters.py of its own
+    print(json.dumps(adapterhub(*sys.argv[1:4], float(sys.argv[4]), float(sys.argv[5]))))
