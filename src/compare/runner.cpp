@@ -47,7 +47,7 @@ std::string shown_path(const fs::path& path) {
 class Comparison {
  public:
   Comparison(SharedInputs inputs, fs::path out, CompareOptions options) : in_(std::move(inputs)), out_(std::move(out)), options_(options) {
-    threads_ = options.threads > 0 ? options.threads : cpu_cores();
+    threads_ = thread_count(options.threads);
     // Tiny models do not fill two cores: run them side by side instead.
     const bool tiny = parameter_count(in_.base) < 20'000'000;
     workers_ = in_.plan.workers > 0 ? in_.plan.workers : tiny ? threads_ : 1;

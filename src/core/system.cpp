@@ -1,5 +1,7 @@
 #include "core/system.h"
 
+#include "core/check.h"
+
 #include <malloc.h>
 #include <sched.h>
 #include <unistd.h>
@@ -45,6 +47,13 @@ int cpu_cores() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
   return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+}
+
+int thread_count(int64_t asked) {
+  const int most = std::max(256, cpu_cores());
+  if (asked < 0 || asked > most)
+    usage_error("threads", fmt::format("threads must be in 0..{} but is {}", most, asked), fmt::format("0 means all cores; this process may use {}", cpu_cores()));
+  return asked > 0 ? static_cast<int>(asked) : cpu_cores();
 }
 
 std::vector<std::string> cpu_features() {

@@ -12,6 +12,7 @@ bool reset_peak_memory();          // false where the kernel does not allow it
 int64_t total_memory();            // bytes of the machine
 std::string cpu_model();
 int cpu_cores();                   // that this process may use
+int thread_count(int64_t asked);   // 0: all cores; throws Fault::Usage for what no machine has
 std::vector<std::string> cpu_features();  // of AVX2, AVX512F, AVX512_BF16, AMX_BF16, those that this CPU has
 
 // Keeps freed memory in the process instead of handing it back and faulting it in again at each step.

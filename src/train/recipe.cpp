@@ -60,7 +60,7 @@ at::ScalarType compute_dtype(const std::string& name, const at::Device& device) 
   return name == "bfloat16" ? at::kBFloat16 : at::kFloat;
 }
 
-void use_threads(int64_t threads) { at::set_num_threads(static_cast<int>(threads > 0 ? threads : cpu_cores())); }
+void use_threads(int64_t threads) { at::set_num_threads(thread_count(threads)); }
 
 namespace {
 

@@ -8,6 +8,7 @@
 #include <set>
 #include <vector>
 
+#include "core/check.h"
 #include "support/support.h"
 
 namespace graft {
@@ -22,6 +23,12 @@ TEST(System, KnowsTheMachine) {
   EXPECT_FALSE(cpu_model().empty());
   const std::set<std::string> known = {"AVX2", "AVX512F", "AVX512_BF16", "AMX_BF16"};
   for (auto& feature : cpu_features()) EXPECT_TRUE(known.count(feature)) << feature;
+}
+
+TEST(System, ThreadsAreBounded) {
+  EXPECT_EQ(thread_count(0), cpu_cores());
+  EXPECT_EQ(thread_count(3), 3);
+  for (const int64_t wrong : {-1, 100000}) EXPECT_THROW(thread_count(wrong), Error);
 }
 
 TEST(System, SeesMemoryComeAndGo) {
