@@ -1,6 +1,7 @@
 #include "cli/commands.h"
 #include "compare/runner.h"
 #include "core/check.h"
+#include "core/signals.h"
 
 namespace graft {
 
@@ -15,6 +16,7 @@ void add_compare(CLI::App& app) {
   sub->add_option("--retry", *retry, "failed: run failed and diverged runs again");
   sub->add_option("--threads", options->threads, "CPU threads; 0: all cores");
   sub->callback([=] {
+    install_signal_handlers();
     if (!retry->empty() && *retry != "failed") usage_error("compare", fmt::format("--retry takes 'failed' but got '{}'", *retry));
     options->retry_failed = !retry->empty();
     if (std::sscanf(jobs->c_str(), "%ld/%ld", &options->shard, &options->shards) != 2) usage_error("compare", fmt::format("--jobs takes K/N but got '{}'", *jobs), "such as --jobs 1/4");

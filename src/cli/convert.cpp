@@ -76,7 +76,7 @@ void convert(const ConvertFlags& flags) {
                   adapted.row->mergeable ? "--to lora approximates what can be merged" : "its own format is all there is");
     PartialFolder folder(flags.out);
     save_adapter(adapted, folder.path(), flags.model);
-    folder.commit();
+    folder.commit_files();
     if (flags.json)
       print_json(json);
     else
@@ -90,7 +90,7 @@ void convert(const ConvertFlags& flags) {
   } else {
     PartialFolder folder(flags.out);
     save_lora(conversion, folder.path(), flags.model);
-    folder.commit();
+    folder.commit_files();
   }
   json.update(report(conversion));
   if (flags.json)

@@ -63,7 +63,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using namespace graft;
-  install_signal_handlers();
+  ignore_broken_pipes();
   keep_freed_memory();
   try {
     const int code = run(argc, argv);

@@ -1,5 +1,7 @@
 #include "adapter/merge.h"
 
+#include <cmath>
+
 #include "cli/commands.h"
 #include "cli/loaded.h"
 #include "core/check.h"
@@ -9,6 +11,7 @@
 #include "model/loader.h"
 
 namespace graft {
+namespace fs = std::filesystem;
 namespace {
 
 // The dtype in which most of the base's weights are stored.
@@ -37,6 +40,19 @@ int64_t size_in_bytes(const std::string& text) {
   usage_error("merge", fmt::format("--max-shard-size must be a size such as 5GB, 500MB or 2GiB but is '{}'", text));
 }
 
+bool same_place(const fs::path& a, const fs::path& b) { return fs::exists(a) && fs::exists(b) && fs::equivalent(a, b); }
+
+// Weights that an older model left in the folder and the new one does not replace would be read as parts of the new one.
+void refuse_other_weights(const fs::path& out, const fs::path& fresh) {
+  if (!fs::is_directory(out)) return;
+  for (auto& entry : fs::directory_iterator(out)) {
+    const std::string name = entry.path().filename().string();
+    const bool weights = name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
+    if (weights && !fs::exists(fresh / name))
+      input_error("merge", fmt::format("'{}' holds other weights: {}", out.string(), name), "choose another folder, or remove that file");
+  }
+}
+
 }  // namespace
 
 void add_merge(CLI::App& app) {
@@ -56,7 +72,8 @@ void add_merge(CLI::App& app) {
     const std::map<std::string, at::ScalarType> known{{"float32", at::kFloat}, {"float16", at::kHalf}, {"bfloat16", at::kBFloat16}};
     if (*dtype != "auto" && !known.count(*dtype)) usage_error("merge", fmt::format("unknown dtype '{}'", *dtype), "known: auto, float32, float16, bfloat16");
     const int64_t shard_bytes = size_in_bytes(*shard);
-    if (std::filesystem::exists(*out) && std::filesystem::equivalent(*out, *model)) usage_error("merge", "--out is the base's own folder", "choose another folder");
+    if (same_place(*out, *model)) usage_error("merge", "--out is the base's own folder", "choose another folder");
+    if (same_place(*out, *adapter)) usage_error("merge", "--out is the adapter's own folder", "choose another folder");
     ModelFlags flags;
     flags.model = *model;
     flags.adapter = *adapter;
@@ -67,7 +84,9 @@ void add_merge(CLI::App& app) {
     save_model(folded, folder.path(), *model, *dtype == "auto" ? stored_dtype(*model) : known.at(*dtype), shard_bytes);
     const Model written = load_model(folder.path());
     const double difference = largest_logit_difference(written, Sites(written.layers()), adapted.model, adapted.sites);
-    folder.commit();
+    if (!std::isfinite(difference)) input_error("merge", "the merged model's logits are not finite", "look at the adapter's training: did it diverge?");
+    refuse_other_weights(*out, folder.path());
+    folder.commit_files();
     const bool untied = adapted.model.config.tied_head && !written.config.tied_head;
     if (*json) print_json({{"out", *out}, {"largest_logit_difference", difference}, {"tied_head", written.config.tied_head}});
     else fmt::print("merged into {}; largest difference of the logits {:.3g}{}\n", *out, difference, untied ? "; head and embedding are no longer tied" : "");

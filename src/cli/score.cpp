@@ -16,6 +16,7 @@ Json score_ids(const Adapted& adapted, const std::vector<int64_t>& ids, Tensor* 
   Json logprobs = Json::array();
   double sum = 0;
   if (!ids.empty()) logprobs.push_back(nullptr);
+  if (batch.supervised() == 0) lay_out(adapted.model, adapted.sites, batch);  // checks the ids all the same
   if (batch.supervised() > 0) {
     const Tensor losses = token_losses(adapted.model, adapted.sites, batch).to(at::kCPU).contiguous();
     for (int64_t i = 0; i < losses.size(0); ++i) {

@@ -1,6 +1,7 @@
 #include "cli/commands.h"
 #include "cli/flags.h"
 #include "core/check.h"
+#include "core/signals.h"
 #include "core/yaml.h"
 #include "train/recipe.h"
 
@@ -36,6 +37,7 @@ void add_train(CLI::App& app) {
   sub->add_option("--betas", *betas, "AdamW's betas, such as 0.9,0.999");
   sub->add_flag("--resume", *resume, "go on from the newest whole checkpoint in --out");
   sub->callback([=] {
+    install_signal_handlers();
     if (!file->empty()) from_json(*recipe, read_yaml(*file), "recipe");
     flags->apply(*recipe, "train");
     if (!betas->empty()) {

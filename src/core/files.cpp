@@ -104,4 +104,15 @@ void PartialFolder::commit() {
   fs::remove_all(old, error);
 }
 
+void PartialFolder::commit_files() {
+  make_folder(final_);
+  for (auto& entry : fs::recursive_directory_iterator(partial_)) {
+    const fs::path target = final_ / entry.path().lexically_relative(partial_);
+    std::error_code error;
+    if (entry.is_directory()) make_folder(target);
+    else fs::rename(entry.path(), target, error);
+    if (error) input_error("file", fmt::format("cannot write '{}': {}", target.string(), error.message()), "choose another place for the output");
+  }
+}
+
 }  // namespace graft

@@ -22,7 +22,7 @@ void write_all(int fd, const void* data, size_t size, const std::filesystem::pat
 // Creates the folder and its parents, or throws Fault::Input.
 void make_folder(const std::filesystem::path& path);
 
-// A folder that is filled under `path` + ".partial" and renamed to `path` by `commit` (replacing an older one).
+// A folder that is filled under `path` + ".partial" and then put in its place.
 class PartialFolder {
  public:
   explicit PartialFolder(std::filesystem::path path);
@@ -30,7 +30,8 @@ class PartialFolder {
   PartialFolder(const PartialFolder&) = delete;
   PartialFolder& operator=(const PartialFolder&) = delete;
   const std::filesystem::path& path() const { return partial_; }
-  void commit();
+  void commit();        // for a folder that is ours alone: an older one is replaced as a whole
+  void commit_files();  // for a folder that people name: files of the same names are replaced one by one, all others stay
 
  private:
   std::filesystem::path final_, partial_;

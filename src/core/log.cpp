@@ -18,6 +18,5 @@ LogLevel log_level() { return current; }
 void log_text(LogLevel level, std::string_view text) {
   if (level <= current) write_line("", text);
 }
-void log_warning(std::string_view text) { write_line("warning: ", text); }
 
 }  // namespace graft

@@ -19,6 +19,5 @@ template <class... Args>
 void log_debug(fmt::format_string<Args...> format, Args&&... args) {
   if (log_level() >= LogLevel::Debug) log_text(LogLevel::Debug, fmt::format(format, std::forward<Args>(args)...));
 }
-void log_warning(std::string_view text);  // shown at every level
 
 }  // namespace graft

@@ -17,8 +17,8 @@ void handle(int signal) {
 void install_signal_handlers() {
   std::signal(SIGINT, handle);
   std::signal(SIGTERM, handle);
-  std::signal(SIGPIPE, SIG_IGN);
 }
+void ignore_broken_pipes() { std::signal(SIGPIPE, SIG_IGN); }
 int pending_signal() { return pending; }
 void request_stop(int signal) { pending = signal; }
 

@@ -1,10 +1,12 @@
-// Stopping cleanly: SIGINT and SIGTERM only raise a flag; long loops look at it, save, and throw Stopped.
+// Stopping cleanly, for the commands that save their work: SIGINT and SIGTERM raise a flag; long loops look at it, save, and throw
+// Stopped. All other commands end at once, as programs do.
 #pragma once
 #include <exception>
 
 namespace graft {
 
 void install_signal_handlers();
+void ignore_broken_pipes();  // a closed reader becomes an error of the write
 int pending_signal();  // 0 while none came
 void request_stop(int signal);
 

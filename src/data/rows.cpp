@@ -88,7 +88,7 @@ class RowReader {
       std::vector<std::string> keys;
       for (auto& [key, value] : fields.items()) keys.push_back(key);
       input_error("data", fmt::format("{}: its columns {} say nothing that is known", row.where, fmt::join(keys, ", ")),
-                  "known are text; prompt, completion; text, label; text_a, text_b, label; use --columns or --template");
+                  "known are text; prompt, completion; prompt, references; messages; text, label; text_a, text_b, label; use --columns or --template");
     }
   }
 

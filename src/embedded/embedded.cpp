@@ -114,7 +114,7 @@ void write_embedded(const fs::path& out, EmbeddedConfig config) {
   write_tokenizer(folder.path() / "base", pieces, config);
   write_model_config(folder.path() / "base", config);
   for (const Task& task : tasks) write_task(folder.path() / "tasks" / task.name, task);
-  folder.commit();
+  folder.commit_files();
 }
 
 }  // namespace graft

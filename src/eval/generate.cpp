@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "core/check.h"
+#include "core/log.h"
 #include "core/rng.h"
 #include "core/torch.h"
 #include "model/decoder.h"
@@ -56,6 +57,9 @@ std::vector<std::vector<int64_t>> generate(const Model& model, const Sites& site
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return prompts[a].size() < prompts[b].size(); });
   const int64_t extra = sites.input_row_count() + sites.kv_row_count();
+  if (const int64_t most = order.empty() ? 0 : static_cast<int64_t>(prompts[order.back()].size()) + extra + config.max_new_tokens;
+      most > model.config.max_positions && !model.positions.weight.defined())
+    log_info("up to {} positions are asked for, but the model was made for {}: texts that reach beyond are of little worth", most, model.config.max_positions);
   for (size_t begin = 0; begin < order.size(); begin += static_cast<size_t>(config.batch)) {
     const size_t end = std::min(order.size(), begin + static_cast<size_t>(config.batch));
     Batch batch{{}, {0}, {}};

@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 struct Tokenizer::State {
   TokenizerParts parts;
   AddedTokens added;
-  std::optional<int64_t> bos, eos, pad;
+  std::optional<int64_t> bos, eos;
   int64_t size = 0;
 
   std::optional<int64_t> id(const std::string& token) const {
@@ -51,7 +51,6 @@ struct Tokenizer::State {
     };
     bos = look("bos_token");
     eos = look("eos_token");
-    pad = look("pad_token");
   }
 
   // add_bos_token and add_eos_token replace the post-processor, as transformers does; without any of them its class decides.
@@ -177,10 +176,6 @@ std::string Tokenizer::decode(std::span<const int64_t> ids, bool skip_special_to
 int64_t Tokenizer::vocab_size() const {
   return state_->size;
 }
-std::optional<int64_t> Tokenizer::token_to_id(const std::string& token) const {
-  return state_->id(token);
-}
-
 std::string Tokenizer::id_to_token(int64_t id) const {
   if (const AddedToken* token = state_->added.token(id)) return token->content;
   const std::string* token = state_->parts.vocabulary->token(id);
@@ -193,9 +188,6 @@ std::optional<int64_t> Tokenizer::bos_id() const {
 }
 std::optional<int64_t> Tokenizer::eos_id() const {
   return state_->eos;
-}
-std::optional<int64_t> Tokenizer::pad_id() const {
-  return state_->pad;
 }
 bool Tokenizer::adds_bos() const {
   const auto& with = state_->parts.post_processor.with;

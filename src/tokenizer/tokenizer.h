@@ -25,12 +25,10 @@ class Tokenizer {
   std::string decode(std::span<const int64_t> ids, bool skip_special_tokens = false) const;
 
   int64_t vocab_size() const;  // largest id + 1
-  std::optional<int64_t> token_to_id(const std::string& token) const;
   std::string id_to_token(int64_t id) const;  // an id outside the vocabulary throws Fault::Input
   // From tokenizer_config.json, special_tokens_map.json, generation_config.json or config.json, in that order.
   std::optional<int64_t> bos_id() const;
   std::optional<int64_t> eos_id() const;
-  std::optional<int64_t> pad_id() const;
   bool adds_bos() const;  // encode(text, true) begins with the BOS token
 
  private:

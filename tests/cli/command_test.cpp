@@ -81,6 +81,14 @@ TEST_F(Command, TrainsEvaluatesMergesAndInspects) {
   o = run("merge --model model --adapter adapter --out merged --json");
   ASSERT_EQ(o.code, 0) << o.err;
   EXPECT_LT(parse_json(o.out, "stdout")["largest_logit_difference"].get<double>(), 1e-4);
+  write_file(folder_ / "merged/notes.txt", "mine");  // what else lies in the folder stays
+  EXPECT_EQ(run("merge --model model --adapter adapter --out merged").code, 0);
+  EXPECT_EQ(read_file(folder_ / "merged/notes.txt"), "mine");
+  refused("merge --model model --adapter adapter --out adapter", 2, "adapter's own folder");
+  write_file(folder_ / "mixed/model-00001-of-00002.safetensors", "");
+  refused("merge --model model --adapter adapter --out mixed", 3, "other weights");
+  refused("score --model model --ids -1", 3, "outside the vocabulary");
+  refused("score --model model --data test.jsonl --max-length 100000", 2, "max_length");
   const Outcome unmerged = run("score --model model --adapter adapter --ids 3,4,5 --json"), folded = run("score --model merged --ids 3,4,5 --json");
   EXPECT_NEAR(parse_json(unmerged.out, "a")["loss"].get<double>(), parse_json(folded.out, "b")["loss"].get<double>(), 1e-5);
   o = run("inspect adapter --json");
