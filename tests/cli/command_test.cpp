@@ -85,6 +85,7 @@ TEST_F(Command, TrainsEvaluatesMergesAndInspects) {
   EXPECT_EQ(run("merge --model model --adapter adapter --out merged").code, 0);
   EXPECT_EQ(read_file(folder_ / "merged/notes.txt"), "mine");
   refused("merge --model model --adapter adapter --out adapter", 2, "adapter's own folder");
+  make_folder(folder_ / "mixed");
   write_file(folder_ / "mixed/model-00001-of-00002.safetensors", "");
   refused("merge --model model --adapter adapter --out mixed", 3, "other weights");
   refused("score --model model --ids -1", 3, "outside the vocabulary");
