@@ -50,7 +50,7 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
       if (slope.defined()) logits.mul_(slope);
       if (scale != 1) logits.mul_(scale);
       if (need_h) dh.narrow(0, begin, n).copy_(product(logits, w));
-      if (need_w) dw.add_(product(logits.t(), x));
+      if (need_w) dw.addmm_(logits.t(), x);
       if (need_b) db.add_(logits.sum(0));
     }
     ctx->save_for_backward({dh, dw, db});

@@ -2,24 +2,44 @@
 
 #include <ATen/core/dispatch/Dispatcher.h>
 
+#include <cstdlib>
+
 #include "core/torch.h"
 #include "kernels/twins.h"
 
 namespace graft::kernels {
 namespace {
 
-// Below this many multiplications oneDNN's preparation of a new shape costs more than it gains.
-constexpr int64_t kLargeProduct = int64_t{1} << 22;
+// Below this many multiplications oneDNN gains too little for the code that it keeps for each shape.
+constexpr int64_t kLargeProduct = int64_t{1} << 25;
 
 bool for_onednn(const Tensor& a, const Tensor& b) {
-  return a.is_cpu() && a.scalar_type() == at::kFloat && a.size(0) > 1 && a.size(0) * a.size(1) * b.size(0) >= kLargeProduct && !composed_only();
+  return a.is_cpu() && a.scalar_type() == at::kFloat && a.size(0) >= 64 && a.size(0) * a.size(1) * b.size(0) >= kLargeProduct && !composed_only();
+}
+
+int64_t filled_up(int64_t rows) {
+  const int64_t step = rows <= 1024 ? 64 : rows <= 4096 ? 128 : 1024;
+  return (rows + step - 1) / step * step;
+}
+
+Tensor with_rows(const Tensor& a, int64_t rows) {
+  if (a.size(0) == rows) return a;
+  Tensor filled = at::empty({rows, a.size(1)}, a.options());
+  filled.narrow(0, 0, a.size(0)).copy_(a);
+  filled.narrow(0, a.size(0), rows - a.size(0)).zero_();
+  return filled;
 }
 
 Tensor onednn_linear(const Tensor& a, const Tensor& b, const Tensor& bias) {
   using Signature = Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, c10::string_view, c10::List<std::optional<at::Scalar>>,
                            std::optional<c10::string_view>);
-  static const auto op = c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", "").typed<Signature>();
-  return op.call(a, b, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt, "none", c10::List<std::optional<at::Scalar>>(), std::nullopt);
+  static const auto op = [] {
+    ::setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256", /*overwrite=*/0);  // read at its first use; 1024 would hold half a gigabyte
+    return c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", "").typed<Signature>();
+  }();
+  return op.call(with_rows(a, filled_up(a.size(0))), b, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt, "none",
+                 c10::List<std::optional<at::Scalar>>(), std::nullopt)
+      .narrow(0, 0, a.size(0));
 }
 
 }  // namespace

@@ -1,14 +1,15 @@
-// Matrix products of the hot path. libtorch carries two libraries: MKL behind at::mm, and oneDNN behind its fused inference
-// operations. MKL keeps to AVX2 code on AMD's processors, and oneDNN is ahead of it with AVX2 too (docs/performance.md), so large
-// float32 products on a CPU go to oneDNN and everything else to at::mm.
+// Products of many rows with a weight. libtorch carries two libraries: MKL behind at::mm, and oneDNN behind its fused inference
+// operations. MKL keeps to AVX2 code on AMD's processors, and oneDNN is ahead of it with AVX2 too, so large float32 products on a
+// CPU go to oneDNN and everything else to at::mm. oneDNN generates code for each shape and keeps it: rows are filled up to one of
+// few numbers, and sums over rows (gradients of weights), whose inner size differs from step to step, stay with at::mm.
 #pragma once
 #include "core/tensor.h"
 
 namespace graft::kernels {
 
-// a [m, k] · bᵀ + bias for b [n, k] and bias [n] or undefined → [m, n]. Any strides; a transposed view costs nothing extra.
+// a [m, k] · bᵀ + bias for a weight b [n, k] and bias [n] or undefined → [m, n]. Any strides; a transposed view costs nothing extra.
 Tensor product_t(const Tensor& a, const Tensor& b, const Tensor& bias = {});
-// a [m, k] · b [k, n] → [m, n].
+// a [m, k] · b for a weight b [k, n] → [m, n].
 Tensor product(const Tensor& a, const Tensor& b);
 
 }  // namespace graft::kernels

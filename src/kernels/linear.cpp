@@ -32,7 +32,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     const Tensor &x = saved[0], &weight = saved[1], &dy = grads[0];
     Tensor dx, dw, db;
     if (ctx->needs_input_grad(0)) dx = product(dy, in_dtype_of(weight, dy));
-    if (x.defined()) dw = product(dy.t(), x).to(weight.scalar_type());
+    if (x.defined()) dw = at::mm(dy.t(), x).to(weight.scalar_type());
     if (ctx->saved_data["bias"].toBool()) db = dy.sum(0);
     return {dx, dw, db};
   }
@@ -86,11 +86,11 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
       Tensor piece = ds.narrow(1, column, r);
       piece.copy_(product(dy[i], b).mul_(scales[i]));
       grads.push_back(Tensor());  // A's, below
-      grads.push_back(product(dy[i].t(), s.narrow(1, column, r)).mul_(scales[i]));
+      grads.push_back(at::mm(dy[i].t(), s.narrow(1, column, r)).mul_(scales[i]));
       column += r;
     }
     if (need_x) grads[0] = dx.addmm_(ds, stacked);
-    const Tensor da = product(ds.t(), x);  // [sum of r, in]
+    const Tensor da = at::mm(ds.t(), x);  // [sum of r, in]
     for (size_t i = 1, row = 0; i < grads.size(); i += 2) {
       const int64_t r = grads[i + 1].size(1);
       grads[i] = da.narrow(0, static_cast<int64_t>(row), r);
