@@ -20,8 +20,8 @@ from common import SHARED, Graft, needs_shared
 
 # Part: (title, module). The longest come first, so that none is left alone at the end.
 PARTS = {
-    "families": ("Families", "families"),
     "adapters": ("Adapters", "adapters"),
+    "families": ("Families", "families"),
     "training": ("Training", "training"),
     "real": ("Real files", "real"),
     "tokenizers": ("Tokenizers", "tokenization"),
