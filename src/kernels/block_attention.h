@@ -1,4 +1,5 @@
-// The part of packed_attention that libtorch's flash kernel does not know: see kernels/attention.h, which is what callers use.
+// The part of packed_attention that kernels/flash_attention.h does not know (soft caps, biases, other dtypes and devices): see
+// kernels/attention.h, which is what callers use.
 #pragma once
 #include "kernels/attention.h"
 
