@@ -8,6 +8,7 @@
 
 #include <iostream>
 
+#include "core/heap.h"
 #include "core/json.h"
 #include "core/system.h"
 #include "data/examples.h"
@@ -19,18 +20,25 @@ int main(int argc, char** argv) {
   CLI::App app{"one training step at a time"};
   std::string folder, rows;
   int64_t r = 16, threads = 0;
-  bool checkpointing = false;
+  std::string recompute = "none";
+  bool stored = false, make = false;
   app.add_option("model", folder)->required();
   app.add_option("rows", rows)->required();
   app.add_option("--r", r);
   app.add_option("--threads", threads);
-  app.add_flag("--checkpointing", checkpointing);
+  app.add_option("--recompute", recompute);
+  app.add_flag("--stored", stored);
+  app.add_flag("--make", make);
   CLI11_PARSE(app, argc, argv);
   keep_freed_memory();
+  use_own_heap();
   use_threads(threads);
   const Json plan = read_json(rows);
-  if (!std::filesystem::exists(std::filesystem::path(folder) / "model.safetensors")) save_model(random_model(plan["config"], 1), folder, {}, at::kFloat);
-  const Model base = load_model(folder);
+  if (make) {
+    save_model(random_model(plan["config"], 1), folder, {}, stored ? at::kBFloat16 : at::kFloat);
+    return 0;
+  }
+  const Model base = load_model(folder, {{}, "cpu", stored});
   auto method = find_method("lora").make();
   from_json(method->config(), {{"r", r}, {"lora_alpha", 2 * r}, {"target_modules", "all-linear"}}, "lora");
   Adapted adapted = attach(base, find_method("lora"), std::move(method), 1);
@@ -43,7 +51,7 @@ int main(int argc, char** argv) {
   OptimConfig optim;
   optim.learning_rate = 1e-4;
   optim.schedule = "constant";
-  Trainer trainer(adapted, optim, 1 << 20, 1, checkpointing);
+  Trainer trainer(adapted, optim, 1 << 20, 1, recompute == "none" ? Recompute::None : recompute == "mlp" ? Recompute::Mlp : Recompute::Block);
   std::cout << "{\"ready\":true}" << std::endl;
   for (std::string line; std::getline(std::cin, line);) {
     const StepRecord record = trainer.step({batches[static_cast<size_t>(trainer.done()) % batches.size()]});

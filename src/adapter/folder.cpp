@@ -161,7 +161,7 @@ Model base_for_adapter(const Model& base, const AdapterFile& file) {
   Model model = base;
   const auto replace = [&](const std::string& name, Tensor& handle) {
     for (auto& [key, value] : file.tensors)
-      if (key == name && value.is_floating_point() && value.sizes() == handle.sizes()) handle = value.to(handle.device(), handle.scalar_type());
+      if (key == name && value.is_floating_point() && value.sizes() == handle.sizes()) handle = value.to(handle.device(), model.dtype());
   };
   replace(kPeftPrefix + model.tokens.path + ".base_layer.weight", model.tokens.weight);
   if (!model.config.tied_head) replace(kPeftPrefix + model.head.path + ".base_layer.weight", model.head.weight);

@@ -3,6 +3,7 @@
 
 #include "cli/commands.h"
 #include "core/check.h"
+#include "core/heap.h"
 #include "core/log.h"
 #include "core/signals.h"
 #include "core/system.h"
@@ -65,6 +66,7 @@ int main(int argc, char** argv) {
   using namespace graft;
   ignore_broken_pipes();
   keep_freed_memory();
+  use_own_heap();
   try {
     const int code = run(argc, argv);
     if (std::fflush(stdout) != 0) {

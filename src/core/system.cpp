@@ -1,6 +1,7 @@
 #include "core/system.h"
 
 #include "core/check.h"
+#include "core/heap.h"
 
 #include <malloc.h>
 #include <sched.h>
@@ -30,6 +31,7 @@ int64_t total_memory() { return proc_bytes("/proc/meminfo", "MemTotal"); }
 
 bool reset_peak_memory() {
   ::malloc_trim(0);  // or what earlier work freed would count as if it were in use
+  release_free_heap();
   std::ofstream out("/proc/self/clear_refs");
   out << "5" << std::flush;
   return static_cast<bool>(out);

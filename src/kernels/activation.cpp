@@ -2,6 +2,7 @@
 
 #include "core/check.h"
 #include "core/autograd.h"
+#include "kernels/recompute.h"
 #include "kernels/twins.h"
 
 namespace graft::kernels {
@@ -14,7 +15,7 @@ struct SwigluFunction : torch::autograd::Function<SwigluFunction> {
   static Tensor forward(AutogradContext* ctx, const Tensor& gate, const Tensor& up) {
     at::AutoDispatchBelowADInplaceOrView guard;
     ctx->save_for_backward({gate, up});
-    return at::silu(gate).mul_(up);
+    return output(gate, up);
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
@@ -23,7 +24,13 @@ struct SwigluFunction : torch::autograd::Function<SwigluFunction> {
     Tensor dgate = at::silu_backward(dy * up, gate);
     return {dgate, dup};
   }
+  static Tensor again(AutogradContext* ctx) {
+    const auto saved = ctx->get_saved_variables();
+    return output(saved[0], saved[1]);
+  }
+  static Tensor output(const Tensor& gate, const Tensor& up) { return at::silu(gate).mul_(up); }
 };
+const bool swiglu_computes_again = computes_again<SwigluFunction>();
 
 }  // namespace
 

@@ -2,6 +2,7 @@
 
 #include "core/autograd.h"
 #include "kernels/gemm.h"
+#include "kernels/recompute.h"
 #include "kernels/twins.h"
 
 namespace graft::kernels {
@@ -20,40 +21,45 @@ Tensor applied(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   return product_t(x, in_dtype_of(weight, x), bias.defined() ? in_dtype_of(bias, x) : bias);
 }
 
+// A result of the right shape that takes no memory and no time.
+Tensor without_values(const Tensor& x, const Tensor& weight) { return at::zeros({1, 1}, x.options()).expand({x.size(0), weight.size(0)}); }
+
 struct LinearFunction : torch::autograd::Function<LinearFunction> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias) {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias, bool values_needed) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    ctx->save_for_backward({weight.requires_grad() ? x : Tensor(), weight});
+    const bool trained = weight.requires_grad();
+    ctx->save_for_backward({trained ? kept_input(ctx, "x", x) : Tensor(), weight});
+    ctx->saved_data["trained"] = trained;
     ctx->saved_data["bias"] = bias && bias->requires_grad();
-    return applied(x, weight, bias.value_or(Tensor()));
+    return values_needed ? applied(x, weight, bias.value_or(Tensor())) : without_values(x, weight);
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    const Tensor &x = saved[0], &weight = saved[1], &dy = grads[0];
+    const Tensor &weight = saved[1], &dy = grads[0];
     Tensor dx, dw, db;
     if (ctx->needs_input_grad(0)) dx = product(dy, in_dtype_of(weight, dy));
-    if (x.defined()) dw = at::mm(dy.t(), x).to(weight.scalar_type());
+    if (ctx->saved_data["trained"].toBool()) dw = at::mm(dy.t(), input_again(ctx, "x", saved[0])).to(weight.scalar_type());
     if (ctx->saved_data["bias"].toBool()) db = dy.sum(0);
-    return {dx, dw, db};
+    return {dx, dw, db, Tensor()};
   }
 };
 
 // `factors` holds A and B of each member that has them, in order: what autograd sees beside x.
 struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
-  static variable_list forward(AutogradContext* ctx, const Tensor& x, at::TensorList factors, const std::vector<LowRankLinear>* group) {
+  static variable_list forward(AutogradContext* ctx, const Tensor& x, at::TensorList factors, const std::vector<LowRankLinear>* group, bool values_needed) {
     at::AutoDispatchBelowADInplaceOrView guard;
     std::vector<Tensor> all_a;
     for (size_t i = 0; i < factors.size(); i += 2) all_a.push_back(factors[i]);
     const Tensor stacked = all_a.size() == 1 ? all_a[0] : at::cat(all_a);
     const Tensor s = product_t(x, stacked);  // [tokens, sum of r]
-    variable_list outputs, kept{x, s, stacked};
+    variable_list outputs, kept{kept_input(ctx, "x", x), s, stacked};
     std::vector<double> scales;
     int64_t column = 0;
     for (auto& member : *group) {
-      Tensor y = applied(x, member.weight, member.bias);
+      Tensor y = values_needed ? applied(x, member.weight, member.bias) : without_values(x, member.weight);
       if (member.a.defined()) {
         const int64_t r = member.a.size(0);
-        y.addmm_(s.narrow(1, column, r), member.b.t(), 1, member.scale);
+        if (values_needed) y.addmm_(s.narrow(1, column, r), member.b.t(), 1, member.scale);
         column += r;
       }
       outputs.push_back(y);
@@ -67,7 +73,7 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
   }
   static variable_list backward(AutogradContext* ctx, variable_list dy) {
     const auto kept = ctx->get_saved_variables();
-    const Tensor &x = kept[0], &s = kept[1], &stacked = kept[2];
+    const Tensor &s = kept[1], &stacked = kept[2];
     const auto scales = ctx->saved_data["scales"].toDoubleVector();
     const bool need_x = ctx->needs_input_grad(0);
     Tensor ds = at::empty_like(s), dx;
@@ -76,7 +82,7 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
     for (size_t i = 0; i < scales.size(); ++i) {
       const Tensor &weight = kept[3 + 2 * i], &b = kept[4 + 2 * i];
       if (need_x) {
-        const Tensor w = in_dtype_of(weight, x);
+        const Tensor w = in_dtype_of(weight, s);
         const Tensor part = product(dy[i], w);
         if (dx.defined()) dx.add_(part);
         else dx = part;
@@ -90,23 +96,23 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
       column += r;
     }
     if (need_x) grads[0] = dx.addmm_(ds, stacked);
-    const Tensor da = at::mm(ds.t(), x);  // [sum of r, in]
+    const Tensor da = at::mm(ds.t(), input_again(ctx, "x", kept[0]));  // [sum of r, in]
     for (size_t i = 1, row = 0; i < grads.size(); i += 2) {
       const int64_t r = grads[i + 1].size(1);
       grads[i] = da.narrow(0, static_cast<int64_t>(row), r);
       row += static_cast<size_t>(r);
     }
-    grads.push_back(Tensor());  // the group pointer
+    grads.insert(grads.end(), 2, Tensor());  // the group pointer, values_needed
     return grads;
   }
 };
 
 }  // namespace
 
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool values_needed) {
   if (composed_only()) return linear_composed(x, weight, bias);
   if (!at::GradMode::is_enabled()) return applied(x, weight, bias);
-  return LinearFunction::apply(x, weight, optional(bias));
+  return LinearFunction::apply(x, weight, optional(bias), values_needed);
 }
 
 Tensor linear_composed(const Tensor& x, const Tensor& weight, const Tensor& bias) {
@@ -114,12 +120,12 @@ Tensor linear_composed(const Tensor& x, const Tensor& weight, const Tensor& bias
   return bias.defined() ? y + in_dtype_of(bias, x) : y;
 }
 
-std::vector<Tensor> low_rank_linears(const Tensor& x, const std::vector<LowRankLinear>& group) {
+std::vector<Tensor> low_rank_linears(const Tensor& x, const std::vector<LowRankLinear>& group, bool values_needed) {
   if (composed_only()) return low_rank_linears_composed(x, group);
   std::vector<Tensor> factors;
   for (auto& member : group)
     if (member.a.defined()) factors.insert(factors.end(), {member.a, member.b});
-  return LowRankFunction::apply(x, at::TensorList(factors), &group);
+  return LowRankFunction::apply(x, at::TensorList(factors), &group, values_needed);
 }
 
 std::vector<Tensor> low_rank_linears_composed(const Tensor& x, const std::vector<LowRankLinear>& group) {

@@ -9,7 +9,8 @@ namespace graft::kernels {
 // x [tokens, in], weight [out, in] (any strides), bias [out] or undefined → [tokens, out].
 // The backward pass computes a gradient for the weight and the bias only where they require one, and keeps x only then:
 // a frozen weight costs one product and no memory. A weight stored in another dtype is converted for the product.
-Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias);
+// values_needed = false: only the backward pass matters, and y may hold anything.
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool values_needed = true);
 Tensor linear_composed(const Tensor& x, const Tensor& weight, const Tensor& bias);
 
 // One frozen linear with a low-rank side path: y = x Wᵀ + b + scale · (x Aᵀ) Bᵀ (LoRA, arXiv 2106.09685).
@@ -20,7 +21,7 @@ struct LowRankLinear {
 };
 // Several of them on the same input (q, k, v; gate, up): x is kept once, all A products are one product, and the
 // gradients of x add up in place. Used when no weight or bias of the group is trained.
-std::vector<Tensor> low_rank_linears(const Tensor& x, const std::vector<LowRankLinear>& group);
+std::vector<Tensor> low_rank_linears(const Tensor& x, const std::vector<LowRankLinear>& group, bool values_needed = true);
 std::vector<Tensor> low_rank_linears_composed(const Tensor& x, const std::vector<LowRankLinear>& group);
 
 }  // namespace graft::kernels

@@ -5,8 +5,9 @@
 #include <cmath>
 
 #include "core/autograd.h"
-#include "kernels/twins.h"
 #include "kernels/cpu.h"
+#include "kernels/recompute.h"
+#include "kernels/twins.h"
 
 namespace graft::kernels {
 namespace {
@@ -42,18 +43,8 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
   static Tensor forward(AutogradContext* ctx, const Tensor& input, const Tensor& weight, double eps) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const Tensor x = input.contiguous(), w = weight.to(x.scalar_type()).contiguous();
-    const int64_t rows = x.size(0), width = x.size(1);
-    Tensor y = at::empty_like(x), scales = at::empty({rows}, x.options());
-    const auto run = [&](auto zero) {
-      using T = decltype(zero);
-      const T *xp = x.const_data_ptr<T>(), *wp = w.const_data_ptr<T>();
-      T *yp = y.mutable_data_ptr<T>(), *sp = scales.mutable_data_ptr<T>();
-      at::parallel_for(0, rows, kRowsPerTask, [&](int64_t begin, int64_t end) {
-        for (int64_t r = begin; r < end; ++r) sp[r] = forward_row(xp + r * width, wp, yp + r * width, width, eps);
-      });
-    };
-    if (x.scalar_type() == at::kDouble) run(double{});
-    else run(float{});
+    const auto [y, scales] = output(x, w, eps);
+    ctx->saved_data["eps"] = eps;
     ctx->save_for_backward({x, weight, scales});
     return y;
   }
@@ -80,7 +71,30 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
     if (weight.requires_grad()) dw = (dy * x * scales.unsqueeze(1)).sum(0).to(weight.scalar_type());
     return {dx, dw, Tensor()};
   }
+  static Tensor again(AutogradContext* ctx) {
+    const auto saved = ctx->get_saved_variables();
+    return output(saved[0], saved[1].to(saved[0].scalar_type()).contiguous(), ctx->saved_data["eps"].toDouble()).first;
+  }
+
+ private:
+  // y and the scale of each row.
+  static std::pair<Tensor, Tensor> output(const Tensor& x, const Tensor& w, double eps) {
+    const int64_t rows = x.size(0), width = x.size(1);
+    Tensor y = at::empty_like(x), scales = at::empty({rows}, x.options());
+    const auto run = [&](auto zero) {
+      using T = decltype(zero);
+      const T *xp = x.const_data_ptr<T>(), *wp = w.const_data_ptr<T>();
+      T *yp = y.mutable_data_ptr<T>(), *sp = scales.mutable_data_ptr<T>();
+      at::parallel_for(0, rows, kRowsPerTask, [&](int64_t begin, int64_t end) {
+        for (int64_t r = begin; r < end; ++r) sp[r] = forward_row(xp + r * width, wp, yp + r * width, width, eps);
+      });
+    };
+    if (x.scalar_type() == at::kDouble) run(double{});
+    else run(float{});
+    return {y, scales};
+  }
 };
+const bool rms_norm_computes_again = computes_again<RmsNormFunction>();
 
 bool fused_here(const Tensor& x) { return !composed_only() && x.is_cpu() && x.dim() == 2 && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble); }
 

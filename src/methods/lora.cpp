@@ -159,7 +159,7 @@ class Lora : public Method {
                     fmt::format("init_lora_weights = {} would change the tied head '{}' and with it the embedding",
                                 json_line(config_.init_lora_weights), linear.path),
                     "leave the head out");
-      linear.weight = start.residual;
+      linear.weight = start.residual.to(context.model.dtype());
       remember_start(name, start.a, start.b);
     }
     if (config_.use_dora) edit->magnitude = add(name + "magnitude_vector", edit->row_norms(linear).clone(), false);

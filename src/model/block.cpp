@@ -9,6 +9,7 @@
 #include "kernels/activation.h"
 #include "kernels/norm.h"
 #include "model/attention.h"
+#include "model/checkpoint.h"
 
 namespace graft {
 namespace {
@@ -66,7 +67,7 @@ Tensor gated(const ModelConfig& c, const Tensor& gate, const Tensor& up) {
   return kernels::activate(gate, c.activation) * up;
 }
 
-Tensor mlp(const Model& m, const Block& b, int64_t i, const Tensor& n, const Sites& board) {
+Tensor mlp(const Model& m, const Block& b, int64_t i, const Tensor& n, const Sites& board, bool values_needed) {
   const auto& c = m.config;
   Tensor inner;
   if (!b.gate_up.path.empty()) {
@@ -79,7 +80,7 @@ Tensor mlp(const Model& m, const Block& b, int64_t i, const Tensor& n, const Sit
   } else {
     inner = kernels::activate(board.linear(Site::Up, i, b.up, n), c.activation);
   }
-  return board.linear(Site::Down, i, b.down, board.hidden(Site::MlpAct, i, inner));
+  return board.linear(Site::Down, i, b.down, board.hidden(Site::MlpAct, i, inner), values_needed);
 }
 
 }  // namespace
@@ -106,18 +107,28 @@ Tensor decoder_block(const Model& m, int64_t i, const Tensor& input, const Sites
     const Tensor behind = norm(norm_site, post, y);
     return board.hidden(site, i, c.residual_scale == 1 ? behind : behind * c.residual_scale, residual);
   };
+  // f(n2 x), or f(x) for an x that is normalised already.
+  const bool read_behind = !b.post_norm2.path.empty() || c.norm_after || board.has_edit(Site::MlpOut, i) || board.has_edit(Site::BlockOut, i);
+  const auto feed_forward = [&](const Tensor& from, bool normed) {
+    const auto run = [&m, &b, &board, i, normed](const Tensor& x, bool values_needed) {
+      if (!normed && !b.norm2.path.empty()) board.visited(Site::Norm2, i);
+      return mlp(m, b, i, normed ? x : normalised(m.config, b.norm2, x), board, values_needed);
+    };
+    if (pass.recompute == Recompute::Mlp) return checkpointed([run](const Tensor& x, bool again) { return run(x, !again); }, from);
+    return run(from, !pass.again || read_behind);
+  };
   const Tensor n = c.norm_after ? input : norm(Site::Norm1, b.norm1, input);
   const Tensor stream = c.residual_from_norm ? n : input;
   const Tensor mixed = added(Site::PostNorm1, b.post_norm1, Site::AttnOut, attention(m, b, i, n, board, pass), stream);
   if (c.parallel) {
-    const Tensor h = b.norm2.path.empty() ? n : norm(Site::Norm2, b.norm2, input);
-    return board.hidden(Site::BlockOut, i, stream + mixed + added(Site::PostNorm2, b.post_norm2, Site::MlpOut, mlp(m, b, i, h, board), stream));
+    const Tensor y = b.norm2.path.empty() ? feed_forward(n, true) : feed_forward(input, false);
+    return board.hidden(Site::BlockOut, i, stream + mixed + added(Site::PostNorm2, b.post_norm2, Site::MlpOut, y, stream));
   }
   Tensor x = stream + mixed;
   if (c.norm_after) x = norm(Site::Norm1, b.norm1, x);
-  const Tensor h = c.norm_after ? x : norm(Site::Norm2, b.norm2, x);
-  if (c.residual_from_norm) x = h;
-  x = x + added(Site::PostNorm2, b.post_norm2, Site::MlpOut, mlp(m, b, i, h, board), x);
+  if (c.residual_from_norm) x = norm(Site::Norm2, b.norm2, x);
+  const Tensor y = feed_forward(x, c.norm_after || c.residual_from_norm);
+  x = x + added(Site::PostNorm2, b.post_norm2, Site::MlpOut, y, x);
   if (c.norm_after) x = norm(Site::Norm2, b.norm2, x);
   return board.hidden(Site::BlockOut, i, x);
 }

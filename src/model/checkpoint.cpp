@@ -10,23 +10,23 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-using Recomputed = std::function<Tensor(const Tensor&)>;
+using Recomputed = std::function<Tensor(const Tensor&, bool)>;
 
 struct Holder : torch::CustomClassHolder {
-  Recomputed block;
+  Recomputed part;
   Tensor dropout;  // the generator's state before the first run: the second draws the same masks
 };
 
 struct Checkpoint : torch::autograd::Function<Checkpoint> {
   // `always` requires grad, so that the function is recorded even when x itself needs none.
-  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& /*always*/, const Recomputed* block) {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& /*always*/, const Recomputed* part) {
     auto holder = c10::make_intrusive<Holder>();
-    holder->block = *block;
+    holder->part = *part;
     holder->dropout = kernels::dropout_state();
     ctx->saved_data["holder"] = c10::IValue::make_capsule(holder);
     ctx->save_for_backward({x});
     at::NoGradGuard no_grad;
-    return (*block)(x.detach());
+    return (*part)(x.detach(), false);
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     auto holder = c10::static_intrusive_pointer_cast<Holder>(ctx->saved_data["holder"].toCapsule());
@@ -36,7 +36,7 @@ struct Checkpoint : torch::autograd::Function<Checkpoint> {
     Tensor y;
     {
       at::AutoGradMode grad(true);
-      y = holder->block(x);
+      y = holder->part(x, true);
     }
     kernels::set_dropout_state(now);
     torch::autograd::backward({y}, {grads[0]});
@@ -46,9 +46,9 @@ struct Checkpoint : torch::autograd::Function<Checkpoint> {
 
 }  // namespace
 
-Tensor checkpointed(const Recomputed& block, const Tensor& x) {
-  if (!at::GradMode::is_enabled()) return block(x);
-  return Checkpoint::apply(x, at::empty({0}, x.options()).requires_grad_(), &block);
+Tensor checkpointed(const Recomputed& part, const Tensor& x) {
+  if (!at::GradMode::is_enabled()) return part(x, false);
+  return Checkpoint::apply(x, at::empty({0}, x.options()).requires_grad_(), &part);
 }
 
 }  // namespace graft

@@ -1,4 +1,4 @@
-// Activation checkpointing (arXiv 1604.06174): a block keeps only its input and runs again in the backward pass.
+// Activation checkpointing (arXiv 1604.06174): a part of a model keeps only its input and runs again in the backward pass.
 #pragma once
 #include <functional>
 
@@ -6,8 +6,9 @@
 
 namespace graft {
 
-// Equals block(x), with the same random numbers in both runs. Gradients of leaves that the block uses are accumulated
-// during the backward pass. Without gradients it is block(x).
-Tensor checkpointed(const std::function<Tensor(const Tensor&)>& block, const Tensor& x);
+// Equals part(x, false), with the same random numbers in both runs. Gradients of leaves that the part uses are accumulated
+// during the backward pass. Without gradients it is part(x, false). The second run, part(x, true), may leave its result's values
+// out where the backward pass does not read them; its shape must be right.
+Tensor checkpointed(const std::function<Tensor(const Tensor& x, bool again)>& part, const Tensor& x);
 
 }  // namespace graft

@@ -23,12 +23,12 @@ Tensor scaled(const Tensor& x, double scale) { return scale == 1 ? x : x * scale
 
 Tensor embed(const Model& model, const Sites& sites, const Pass& pass) {
   const auto& c = model.config;
-  Tensor x = scaled(sites.embed(model.tokens.weight, pass.ids), c.token_scale);
+  Tensor x = scaled(sites.embed(model.tokens.weight, pass.ids).to(model.dtype()), c.token_scale);
   const Tensor rows = sites.input_rows();
   if (pass.insertion.defined()) x = at::cat({x, rows.to(x.scalar_type())}, 0).index_select(0, pass.insertion);
   x = scaled(x, c.input_scale);
   if (!model.project_in.path.empty()) x = sites.linear(Site::ProjectIn, -1, model.project_in, x);
-  if (model.positions.weight.defined()) x = x + at::embedding(model.positions.weight, pass.positions + c.position_offset);
+  if (model.positions.weight.defined()) x = x + at::embedding(model.positions.weight, pass.positions + c.position_offset).to(model.dtype());
   if (!model.embed_norm.path.empty()) sites.visited(Site::EmbedNorm, -1);
   return normalised(c, model.embed_norm, x);
 }
@@ -83,10 +83,14 @@ Pass lay_out(const Model& model, const Sites& sites, const Batch& batch) {
 
 Tensor hidden_states(const Model& model, const Sites& sites, const Pass& pass) {
   Tensor x = embed(model, sites, pass);
-  const auto kept = pass.checkpoint ? std::make_shared<const Pass>(pass) : nullptr;  // blocks run again after this call
+  std::shared_ptr<Pass> second;  // blocks run again after this call
+  if (pass.recompute == Recompute::Block) {
+    second = std::make_shared<Pass>(pass);
+    second->again = true;
+  }
   for (int64_t layer = 0; layer < model.layers(); ++layer) {
-    if (!kept) x = run_block(model, layer, x, sites, pass);
-    else x = checkpointed([&model, &sites, kept, layer](const Tensor& input) { return run_block(model, layer, input, sites, *kept); }, x);
+    if (!second) x = run_block(model, layer, x, sites, pass);
+    else x = checkpointed([&, second, layer](const Tensor& input, bool again) { return run_block(model, layer, input, sites, again ? *second : pass); }, x);
   }
   if (!model.final_norm.path.empty()) sites.visited(Site::FinalNorm, -1);
   x = normalised(model.config, model.final_norm, x);
@@ -97,9 +101,9 @@ Tensor logits(const Model& model, const Sites& sites, const Tensor& hidden) {
   return kernels::shaped_logits(sites.linear(Site::Head, -1, model.head_linear(), hidden), logit_shape(model.config));
 }
 
-Tensor loss_sum(const Model& model, const Sites& sites, const Batch& batch, bool checkpoint) {
+Tensor loss_sum(const Model& model, const Sites& sites, const Batch& batch, Recompute recompute) {
   Pass pass = lay_out(model, sites, batch);
-  pass.checkpoint = checkpoint;
+  pass.recompute = recompute;
   const Tensor h = hidden_states(model, sites, pass).index_select(0, pass.predict);
   if (sites.has_edit(Site::Head, -1)) return at::nll_loss(at::log_softmax(logits(model, sites, h), 1), pass.targets, {}, at::Reduction::Sum);
   sites.visited(Site::Head, -1);
@@ -121,7 +125,7 @@ KvCache make_cache(const Model& model, const Sites& sites, int64_t sequences, in
   KvCache cache;
   const int64_t rows = capacity + sites.input_row_count() + sites.kv_row_count();
   for (int64_t i = 0; i < model.layers(); ++i) {
-    const auto make = [&] { return at::empty({sequences, rows, model.config.kv_heads, model.config.head_dim}, model.tokens.weight.options().requires_grad(false)); };
+    const auto make = [&] { return at::empty({sequences, rows, model.config.kv_heads, model.config.head_dim}, at::TensorOptions().dtype(model.dtype()).device(model.device())); };
     cache.k.push_back(make());
     cache.v.push_back(make());
   }

@@ -49,6 +49,7 @@ bool is_buffer(const std::string& name) {  // stored by older programs, recomput
 void fill(Model& model, const TensorFolder& files, const fs::path& folder, const LoadOptions& options) {
   const at::ScalarType dtype = options.dtype.value_or(at::kFloat);
   const at::Device device = parse_device(options.device);
+  model.compute = dtype;
   std::set<std::string> used;
   visit_weights(model, [&](const std::string& name, Tensor& handle, const std::vector<int64_t>& shape, bool conv1d) {
     const std::string found = name_in_file(files, name);
@@ -61,7 +62,8 @@ void fill(Model& model, const TensorFolder& files, const fs::path& folder, const
     Tensor stored = files.tensor(found);
     if (!stored.is_floating_point())
       input_error("model", fmt::format("{}: '{}' is stored as {}, but weights must be F32, F16 or BF16", folder.string(), found, info.dtype));
-    stored = stored.to(device, dtype);
+    const bool kept = options.keep_stored && shape.size() > 1 && c10::elementSize(stored.scalar_type()) < c10::elementSize(dtype);
+    stored = stored.to(device, kept ? stored.scalar_type() : dtype);
     handle = conv1d ? stored.t() : stored;
   });
   std::vector<std::string> unused;

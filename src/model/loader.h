@@ -10,6 +10,8 @@ namespace graft {
 struct LoadOptions {
   std::optional<at::ScalarType> dtype;  // unset: float32 (half-precision files are converted once)
   std::string device = "cpu";           // "cpu", "cuda", "cuda:1", "auto"
+  // Matrices keep the file's bf16 or f16 and are converted product by product: half the memory, the same results.
+  bool keep_stored = false;
 };
 
 // Reads and checks the whole folder before any work. float32 weights stay memory-mapped. Throws Fault::Input for a

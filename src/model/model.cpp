@@ -79,6 +79,7 @@ int64_t parameter_count(const Model& model) {
 
 Model converted(const Model& model, at::ScalarType dtype, at::Device device) {
   Model copy = model;
+  copy.compute = dtype;
   visit_weights(copy, [&](const std::string&, Tensor& handle, const std::vector<int64_t>&, bool) { handle = handle.to(device, dtype); });
   return copy;
 }

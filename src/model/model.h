@@ -36,6 +36,7 @@ struct FamilyRow;
 struct Model {
   const FamilyRow* family = nullptr;
   ModelConfig config;
+  at::ScalarType compute = at::kFloat;  // what it calculates in; matrices may be stored in a shorter type (LoadOptions::keep_stored)
   Embedding tokens, positions;  // positions: learned ones, else undefined
   Norm embed_norm;
   Linear project_in, project_out;  // between embeddings or head and the blocks where their widths differ
@@ -44,7 +45,7 @@ struct Model {
   Linear head;                  // weight undefined when tied: see head_linear
 
   int64_t layers() const { return static_cast<int64_t>(blocks.size()); }
-  at::ScalarType dtype() const { return tokens.weight.scalar_type(); }
+  at::ScalarType dtype() const { return compute; }
   at::Device device() const { return tokens.weight.device(); }
   // The head with its weight, shared with the token embedding where the model ties them.
   Linear head_linear() const;

@@ -19,6 +19,13 @@ struct Angles {
   Tensor cos, sin;  // [rows, rotated / 2]
 };
 
+// What is computed again in the backward pass instead of being kept.
+enum class Recompute : uint8_t {
+  None,  // only what costs next to nothing: outputs of norms and gated units (kernels/recompute.h)
+  Mlp,   // the MLPs, which hold more than half of what a block keeps
+  Block  // whole blocks: only their inputs are kept
+};
+
 struct Pass {
   Tensor ids;                    // [real tokens] int64
   std::vector<int64_t> starts;   // documents in rows, virtual rows included
@@ -28,7 +35,8 @@ struct Pass {
   std::vector<Angles> angles;    // one for each of ModelConfig::ropes
   Tensor key_bias;               // [heads, most keys] ALiBi's, or undefined
   KvCache* cache = nullptr;
-  bool checkpoint = false;       // recompute blocks in the backward pass instead of keeping their activations
+  Recompute recompute = Recompute::None;
+  bool again = false;            // this is a block's second run: only what its backward pass needs counts, not its result
   int64_t rows() const { return starts.back(); }
 };
 

@@ -21,12 +21,12 @@ void Sites::visited(Site site, int64_t layer) const {
   if (observer) observer(site, is_per_layer(site) ? layer : -1);
 }
 
-Tensor Sites::linear(Site site, int64_t layer, const Linear& base, const Tensor& x) const {
+Tensor Sites::linear(Site site, int64_t layer, const Linear& base, const Tensor& x, bool values_needed) const {
   const Member member{site, &base};
-  return linears(layer, {&member, 1}, x)[0];
+  return linears(layer, {&member, 1}, x, values_needed)[0];
 }
 
-std::vector<Tensor> Sites::linears(int64_t layer, std::span<const Member> members, const Tensor& x) const {
+std::vector<Tensor> Sites::linears(int64_t layer, std::span<const Member> members, const Tensor& x, bool values_needed) const {
   // All low-rank or empty, nothing of the base trained: one fused group. Otherwise each site by itself.
   std::vector<kernels::LowRankLinear> group;
   bool any_low_rank = false;
@@ -39,13 +39,13 @@ std::vector<Tensor> Sites::linears(int64_t layer, std::span<const Member> member
     any_low_rank |= low_rank.has_value();
     group.push_back({base->weight, base->bias, low_rank ? low_rank->a : Tensor(), low_rank ? low_rank->b : Tensor(), low_rank ? low_rank->scale : 1});
   }
-  if (group.size() == members.size() && any_low_rank) return kernels::low_rank_linears(x, group);
+  if (group.size() == members.size() && any_low_rank) return kernels::low_rank_linears(x, group, values_needed);
   std::vector<Tensor> outputs;
   for (size_t i = 0; i < members.size(); ++i) {
     const auto& [site, base] = members[i];
     if (i > group.size()) visited(site, layer);  // the loop above stopped at group.size()
     const auto& edit = weight_[slot(site, layer)];
-    outputs.push_back(edit ? edit->linear(*base, x, training) : kernels::linear(x, base->weight, base->bias));
+    outputs.push_back(edit ? edit->linear(*base, x, training) : kernels::linear(x, base->weight, base->bias, values_needed));
   }
   return outputs;
 }

@@ -17,14 +17,15 @@ class Sites {
   explicit Sites(int64_t layers);
 
   // --- what a model calls ---
-  // y = W x + b and whatever edit sits there. `layer` is ignored for sites outside the blocks.
-  Tensor linear(Site site, int64_t layer, const Linear& base, const Tensor& x) const;
+  // y = W x + b and whatever edit sits there. `layer` is ignored for sites outside the blocks. Where the values of y are not read
+  // (a part of a model that runs again for its backward pass) they may be left out.
+  Tensor linear(Site site, int64_t layer, const Linear& base, const Tensor& x, bool values_needed = true) const;
   // Several linears on the same input, so that low-rank edits can share their products.
   struct Member {
     Site site;
     const Linear* base;
   };
-  std::vector<Tensor> linears(int64_t layer, std::span<const Member> members, const Tensor& x) const;
+  std::vector<Tensor> linears(int64_t layer, std::span<const Member> members, const Tensor& x, bool values_needed = true) const;
   Tensor hidden(Site site, int64_t layer, const Tensor& h, const Tensor& residual = {}) const;
   kernels::PrefixRows kv(int64_t layer) const;
   Tensor input_rows() const;               // [rows, width] or undefined

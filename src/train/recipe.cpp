@@ -183,7 +183,7 @@ TrainResult run_recipe(Recipe given, bool resume) {
   job.save_every = recipe.save_every;
   job.keep = recipe.keep;
   job.resume = resume;
-  Trainer trainer(p.adapted, recipe.optim, job.steps, static_cast<uint64_t>(recipe.seed), recipe.gradient_checkpointing);
+  Trainer trainer(p.adapted, recipe.optim, job.steps, static_cast<uint64_t>(recipe.seed), recipe.gradient_checkpointing ? Recompute::Block : Recompute::None);
   log_info("{} on {}: {} of {} parameters are trained, {} rows, {} steps, learning rate {:g}, {} threads", p.adapted.row->title, recipe.model,
            human_count(static_cast<double>(trainable_parameters(*p.adapted.method))), human_count(static_cast<double>(parameter_count(p.adapted.model))), p.examples.size(),
            job.steps, *recipe.optim.learning_rate, at::get_num_threads());

@@ -31,9 +31,9 @@ Json StepRecord::to_json() const {
           {"seconds", seconds}, {"tokens_per_second", tokens_per_second}, {"peak_memory", peak_memory}};
 }
 
-Trainer::Trainer(Adapted& adapted, const OptimConfig& config, int64_t steps, uint64_t seed, bool checkpointing)
+Trainer::Trainer(Adapted& adapted, const OptimConfig& config, int64_t steps, uint64_t seed, Recompute recompute)
     : adapted_(adapted), config_(config), optimizer_(adapted.method->params(), config), steps_(steps), warmup_(warmup_steps(config.warmup, steps)),
-      seed_(seed), checkpointing_(checkpointing) {
+      seed_(seed), recompute_(recompute) {
   adapted.method->start_training(steps);
 }
 
@@ -56,7 +56,7 @@ StepRecord Trainer::step(const std::vector<Batch>& micro_batches) {
   double total = 0;
   for (auto& batch : micro_batches) {
     if (batch.supervised() == 0) continue;
-    const Tensor loss = loss_sum(adapted_.model, adapted_.sites, batch, checkpointing_);
+    const Tensor loss = loss_sum(adapted_.model, adapted_.sites, batch, recompute_);
     total += loss.item<double>();
     (loss / static_cast<double>(record.supervised)).backward();
   }

@@ -4,7 +4,7 @@
 #include <functional>
 
 #include "methods/method.h"
-#include "model/batch.h"
+#include "model/pass.h"
 #include "optim/optimizer.h"
 
 namespace graft {
@@ -25,7 +25,7 @@ struct StepRecord {
 class Trainer {
  public:
   // `steps` is the planned total, which the schedule needs. `seed` drives dropout, step by step.
-  Trainer(Adapted& adapted, const OptimConfig& config, int64_t steps, uint64_t seed, bool checkpointing = false);
+  Trainer(Adapted& adapted, const OptimConfig& config, int64_t steps, uint64_t seed, Recompute recompute = Recompute::None);
 
   // Gradients of all micro-batches add up, divided by the supervised tokens of the whole step; then clip and update.
   // A loss or gradient that is not finite throws Fault::Diverged before anything is changed.
@@ -42,7 +42,7 @@ class Trainer {
   Optimizer optimizer_;
   int64_t steps_, warmup_, done_ = 0;
   uint64_t seed_;
-  bool checkpointing_;
+  Recompute recompute_;
 };
 
 // What the loop around the steps needs from outside.

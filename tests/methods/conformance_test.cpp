@@ -66,6 +66,7 @@ TEST_P(Conformance, BaseUntouched) { EXPECT_NO_PROBLEMS(check_base_untouched(mod
 TEST_P(Conformance, Merge) { EXPECT_NO_PROBLEMS(check_merge(model_, method())); }
 TEST_P(Conformance, File) { EXPECT_NO_PROBLEMS(check_file(model_, method())); }
 TEST_P(Conformance, FusedEqualsComposed) { EXPECT_NO_PROBLEMS(check_fused(model_, method())); }
+TEST_P(Conformance, StoredShort) { EXPECT_NO_PROBLEMS(check_stored_short(model_, method())); }
 TEST_P(Conformance, Checkpointing) { EXPECT_NO_PROBLEMS(check_checkpointing(model_, method())); }
 
 INSTANTIATE_TEST_SUITE_P(All, Conformance, ::testing::ValuesIn(all_pairs()),

@@ -49,9 +49,9 @@ Adapted prepared(const Model& model, const Case& c, uint64_t noise_seed = 5) {
   return adapted;
 }
 
-std::map<std::string, Tensor> gradients(Adapted& adapted, const Batch& batch, bool checkpoint = false) {
+std::map<std::string, Tensor> gradients(Adapted& adapted, const Batch& batch, Recompute recompute = Recompute::None) {
   for (auto& p : adapted.method->params()) p.value.mutable_grad() = Tensor();
-  loss_sum(adapted.model, adapted.sites, batch, checkpoint).backward();
+  loss_sum(adapted.model, adapted.sites, batch, recompute).backward();
   std::map<std::string, Tensor> result;
   for (auto& p : adapted.method->params()) result[p.name] = p.value.grad().defined() ? p.value.grad().clone() : Tensor();
   return result;
@@ -376,9 +376,32 @@ Problems check_checkpointing(const Model& model, const Case& c) {
   const Batch batch = tiny_batch(model);
   Adapted adapted = prepared(model, c);
   const auto kept = gradients(adapted, batch);
-  for (auto& [name, gradient] : gradients(adapted, batch, /*checkpoint=*/true))
-    if (!gradient.defined() || difference(gradient, kept.at(name)) > tolerance(model.dtype()))
-      problems.push_back(fmt::format("the gradient of '{}' changes with activation checkpointing", name));
+  for (const Recompute recompute : {Recompute::Mlp, Recompute::Block})
+    for (auto& [name, gradient] : gradients(adapted, batch, recompute))
+      if (!gradient.defined() || difference(gradient, kept.at(name)) > tolerance(model.dtype()))
+        problems.push_back(fmt::format("the gradient of '{}' changes when {} are computed again", name, recompute == Recompute::Mlp ? "MLPs" : "blocks"));
+  return problems;
+}
+
+Problems check_stored_short(const Model& base, const Case& c) {
+  Problems problems;
+  Model stored = base, rounded = base;  // the same numbers, as bf16 and as float32
+  visit_weights(stored, [](const std::string&, Tensor& handle, const std::vector<int64_t>& shape, bool) {
+    if (shape.size() > 1) handle = handle.to(at::kBFloat16);
+  });
+  visit_weights(rounded, [](const std::string&, Tensor& handle, const std::vector<int64_t>& shape, bool) {
+    if (shape.size() > 1) handle = handle.to(at::kBFloat16).to(at::kFloat);
+  });
+  const Batch batch = tiny_batch(base);
+  Adapted one = prepared(stored, c), other = prepared(rounded, c);
+  const double d = difference(all_logits(one.model, one.sites, batch), all_logits(other.model, other.sites, batch));
+  if (d > 1e-6) problems.push_back(fmt::format("logits differ by {} where the base is stored as bf16", d));
+  const auto expected = gradients(other, batch);
+  for (auto& [name, gradient] : gradients(one, batch))
+    if (gradient.defined() != expected.at(name).defined() || difference(gradient, expected.at(name)) > 1e-5)
+      problems.push_back(fmt::format("the gradient of '{}' differs where the base is stored as bf16", name));
+  for (auto& p : one.method->params())
+    if (p.value.scalar_type() != at::kFloat) problems.push_back(fmt::format("'{}' is not trained in float32 where the base is stored as bf16", p.name));
   return problems;
 }
 

@@ -43,5 +43,6 @@ Problems check_merge(const Model& model, const Case& c);
 Problems check_file(const Model& model, const Case& c);
 Problems check_fused(const Model& model, const Case& c);           // against composed twins, values and gradients
 Problems check_checkpointing(const Model& model, const Case& c);
+Problems check_stored_short(const Model& model, const Case& c);    // matrices kept as bf16, calculated in float32
 
 }  // namespace graft::testing

@@ -155,7 +155,7 @@ struct TokenRows : EmbedEdit {
 
   Tensor embed(const Tensor& weight, const Tensor& ids) const override {
     const Tensor where = slot.index_select(0, ids), plain = at::embedding(weight, ids);
-    return at::where(where.ge(0).unsqueeze(1), at::embedding(rows, where.clamp_min(0)).to(plain.scalar_type()), plain);
+    return at::where(where.ge(0).unsqueeze(1), at::embedding(rows, where.clamp_min(0)), plain.to(rows.scalar_type()));
   }
   Tensor merged(const Tensor& weight) const override {
     at::NoGradGuard no_grad;

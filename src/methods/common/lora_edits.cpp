@@ -58,8 +58,8 @@ Tensor LoraEmbedEdit::column_norms(const Tensor& weight) const {
 Tensor LoraEmbedEdit::embed(const Tensor& weight, const Tensor& ids) const {
   const Tensor rows = at::embedding(weight, ids);
   const Tensor side = at::mm(at::embedding(a.t(), ids), b.t()) * scale;
-  if (!magnitude.defined()) return rows + side.to(rows.scalar_type());
-  return (magnitude / column_norms(weight) * (rows.to(a.scalar_type()) + side)).to(rows.scalar_type());
+  const Tensor sum = rows.to(a.scalar_type()) + side;
+  return magnitude.defined() ? magnitude / column_norms(weight) * sum : sum;
 }
 
 Tensor LoraEmbedEdit::merged(const Tensor& weight) const {

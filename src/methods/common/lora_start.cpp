@@ -39,8 +39,8 @@ Svd randomised_svd(const Tensor& weight, int64_t r, int64_t iterations, at::Gene
   return {at::mm(basis, u), s, vh};
 }
 
-LoraStart from_components(const Tensor& b, const Tensor& a, double scale, const Tensor& weight, const Linear& linear) {
-  return {a.contiguous(), b.contiguous(), (weight - at::mm(b, a) * scale).to(linear.weight.scalar_type())};
+LoraStart from_components(const Tensor& b, const Tensor& a, double scale, const Tensor& weight) {
+  return {a.contiguous(), b.contiguous(), weight - at::mm(b, a) * scale};
 }
 
 }  // namespace
@@ -99,7 +99,7 @@ LoraStart lora_start(const Json& init, int64_t r, double scale, const Linear& li
     const Tensor weight = linear.weight.detach().to(options);
     if (init == "olora") {
       const auto [q, upper] = at::linalg_qr(weight);
-      return from_components(q.narrow(1, 0, r), upper.narrow(0, 0, r), scale, weight, linear);
+      return from_components(q.narrow(1, 0, r), upper.narrow(0, 0, r), scale, weight);
     }
     Svd svd;
     if (init == "pissa")
@@ -107,7 +107,7 @@ LoraStart lora_start(const Json& init, int64_t r, double scale, const Linear& li
     else
       svd = randomised_svd(weight, r, svd_iterations(init), generator);
     const Tensor root = (svd.s.narrow(0, 0, r) / scale).sqrt();
-    return from_components(svd.u.narrow(1, 0, r) * root, root.unsqueeze(1) * svd.vh.narrow(0, 0, r), scale, weight, linear);
+    return from_components(svd.u.narrow(1, 0, r) * root, root.unsqueeze(1) * svd.vh.narrow(0, 0, r), scale, weight);
   }
   const Tensor a = kaiming_uniform({r, in}, options, generator);
   return {a, init == false ? kaiming_uniform({out, r}, options, generator) : zeros({out, r}, options), {}};
