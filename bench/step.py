@@ -123,7 +123,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         rows = os.path.join(folder, "rows.json")
         json.dump({"config": CONFIG, "steps": steps}, open(rows, "w"))
-        own = [args.worker, folder, rows, "--threads", str(args.threads)] + (["--recompute", "block"] if args.checkpointing else [])
+        own = [args.worker, folder, rows, "--threads", str(args.threads)] + (os.environ.get("WARGS","").split())
         subprocess.run(own + ["--make"], check=True)  # in a process of its own, or its memory would count
         workers = {"graft": Worker(own)}
         if args.alone:

@@ -13,6 +13,7 @@
 #include "core/system.h"
 #include "data/examples.h"
 #include "model/loader.h"
+#include "train/memory.h"
 #include "train/recipe.h"
 
 int main(int argc, char** argv) {
@@ -20,7 +21,7 @@ int main(int argc, char** argv) {
   CLI::App app{"one training step at a time"};
   std::string folder, rows;
   int64_t r = 16, threads = 0;
-  std::string recompute = "none";
+  std::string recompute = "usual";
   bool stored = false, make = false;
   app.add_option("model", folder)->required();
   app.add_option("rows", rows)->required();
@@ -51,7 +52,10 @@ int main(int argc, char** argv) {
   OptimConfig optim;
   optim.learning_rate = 1e-4;
   optim.schedule = "constant";
-  Trainer trainer(adapted, optim, 1 << 20, 1, recompute == "none" ? Recompute::None : recompute == "mlp" ? Recompute::Mlp : Recompute::Block);
+  RecomputeRule rule = usual_recomputation(adapted);
+  if (recompute != "usual")
+    rule = [&](const Batch&) { return Recomputed{recompute == "mlp" ? Recomputed::kAll : 0, recompute == "block" ? Recomputed::kAll : 0}; };
+  Trainer trainer(adapted, optim, 1 << 20, 1, rule);
   std::cout << "{\"ready\":true}" << std::endl;
   for (std::string line; std::getline(std::cin, line);) {
     const StepRecord record = trainer.step({batches[static_cast<size_t>(trainer.done()) % batches.size()]});

@@ -30,11 +30,12 @@ void add_train(CLI::App& app) {
   auto file = std::make_shared<std::string>();
   auto options = std::make_shared<std::vector<std::string>>();
   auto betas = std::make_shared<std::string>();
-  auto resume = std::make_shared<bool>(false);
+  auto resume = std::make_shared<bool>(false), dry_run = std::make_shared<bool>(false);
   auto flags = std::make_shared<Flags>(*sub, *recipe, std::map<std::string, std::string>{{"learning_rate", "lr"}}, std::vector<std::string>{"method_options"});
   sub->add_option("--recipe", *file, "YAML file with any of these as keys; a flag wins");
   sub->add_option("-o,--option", *options, "option of the method, key=value (repeatable)")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   sub->add_option("--betas", *betas, "AdamW's betas, such as 0.9,0.999");
+  sub->add_flag("--dry-run", *dry_run, "check everything and print what memory the largest step needs, train nothing");
   sub->add_flag("--resume", *resume, "go on from the newest whole checkpoint in --out");
   sub->callback([=] {
     install_signal_handlers();
@@ -50,7 +51,8 @@ void add_train(CLI::App& app) {
       if (recipe->method_config) usage_error("train", "-o and --method-config cannot be combined", "write the options into the file");
       recipe->method_options.update(method_options_from_text(*options, recipe->method));
     }
-    run_recipe(*recipe, *resume);
+    if (*dry_run) fmt::print("{}", memory_table(*recipe));
+    else run_recipe(*recipe, *resume);
   });
 }
 

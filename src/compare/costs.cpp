@@ -7,7 +7,7 @@
 #include "core/system.h"
 #include "core/torch.h"
 #include "model/decoder.h"
-#include "train/trainer.h"
+#include "train/memory.h"
 
 namespace graft {
 namespace {
@@ -41,7 +41,7 @@ void sample_costs(const SharedInputs& in, const PlannedMethod& planned, CostSamp
   Adapted adapted = adapted_for(in, planned, 1);
   OptimConfig optim = in.plan.optim;
   optim.learning_rate = 0;  // the cost of a step does not depend on it
-  Trainer trainer(adapted, optim, kWarm + kTimed, 1);
+  Trainer trainer(adapted, optim, kWarm + kTimed, 1, usual_recomputation(adapted));
   const DataOrder order(in.train, in.plan.data, 1);
   const int64_t before = resident_memory();
   const bool own_peak = reset_peak_memory();

@@ -10,7 +10,7 @@
 #include "core/signals.h"
 #include "core/torch.h"
 #include "eval/evaluate.h"
-#include "train/trainer.h"
+#include "train/memory.h"
 
 namespace graft {
 namespace fs = std::filesystem;
@@ -82,7 +82,7 @@ Json carry_out(const SharedInputs& in, const RunSpec& spec, const Json& costs) {
     const DataOrder order(in.train, plan.data, static_cast<uint64_t>(spec.seed));
     OptimConfig optim = plan.optim;
     optim.learning_rate = spec.lr;
-    Trainer trainer(adapted, optim, spec.steps, static_cast<uint64_t>(spec.seed));
+    Trainer trainer(adapted, optim, spec.steps, static_cast<uint64_t>(spec.seed), usual_recomputation(adapted));
     TrainJob job;
     job.steps = search ? std::max<int64_t>(1, static_cast<int64_t>(std::ceil(spec.rung * static_cast<double>(spec.steps) - 1e-9))) : spec.steps;
     job.batches = [&](int64_t step) { return order.batches(step); };

@@ -6,8 +6,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cctype>
 #include <cstdio>
+#include <cstdlib>
+#include <map>
 
+#include "core/check.h"
 #include "core/log.h"
 
 namespace graft {
@@ -21,6 +25,20 @@ std::string human_bytes(double bytes) {
   int unit = 0;
   for (; bytes >= 1023.5 && unit < 4; ++unit) bytes /= 1024;  // what would round to 1024 belongs to the next unit
   return fmt::format("{:.{}f} {}", bytes, unit == 0 || bytes >= 100 ? 0 : 1, units[unit]);
+}
+
+int64_t bytes_from_text(const std::string& text, const std::string& key) {
+  char* end = nullptr;
+  const double number = std::strtod(text.c_str(), &end);
+  std::string unit;
+  for (; *end; ++end)
+    if (*end != ' ') unit += static_cast<char>(std::tolower(static_cast<unsigned char>(*end)));
+  const std::map<std::string, double> units{{"", 1}, {"b", 1}, {"k", 1024.0}, {"kb", 1e3}, {"kib", 1024.0}, {"m", 1048576.0}, {"mb", 1e6}, {"mib", 1048576.0},
+                                            {"g", 1073741824.0}, {"gb", 1e9}, {"gib", 1073741824.0}, {"t", 1099511627776.0}, {"tb", 1e12}, {"tib", 1099511627776.0}};
+  const auto found = units.find(unit);
+  if (found == units.end() || !(number > 0) || number * found->second > 1e18)
+    usage_error(key, fmt::format("{} must be an amount of memory but is '{}'", key, text), "such as 8GiB or 900MB");
+  return static_cast<int64_t>(number * found->second);
 }
 
 std::string human_count(double count) {

@@ -26,6 +26,7 @@ class Progress {
 };
 
 std::string human_bytes(double bytes);      // "1.4 GiB"
+int64_t bytes_from_text(const std::string& text, const std::string& key);  // "8GiB", "900 MB", "1.5g" (of 1024); throws Fault::Usage
 std::string human_count(double count);      // "12.3k", "1.2M"
 std::string human_duration(double seconds); // "0.4 s", "1m 23s", "2h 05m"
 

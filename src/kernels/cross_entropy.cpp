@@ -80,6 +80,10 @@ Tensor linear_cross_entropy(const Tensor& h, const Tensor& weight, const Tensor&
   return LinearCrossEntropy::apply(h, weight, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt, targets, shape.scale, shape.softcap);
 }
 
+int64_t linear_cross_entropy_bytes(int64_t supervised, int64_t vocab) {
+  return 2 * std::min(supervised, rows_per_chunk(vocab)) * vocab * static_cast<int64_t>(sizeof(float));
+}
+
 Tensor token_losses(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets, const LogitShape& shape) {
   at::NoGradGuard no_grad;
   Tensor losses = at::empty({h.size(0)}, h.options().dtype(at::kDouble));

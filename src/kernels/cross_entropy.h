@@ -16,6 +16,9 @@ Tensor shaped_logits(const Tensor& logits, const LogitShape& shape);
 Tensor linear_cross_entropy(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets, const LogitShape& shape = {});
 Tensor linear_cross_entropy_composed(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets, const LogitShape& shape = {});
 
+// Bytes of logits that a call with so many supervised tokens holds at once.
+int64_t linear_cross_entropy_bytes(int64_t supervised, int64_t vocab);
+
 // Per-token −log softmax(shape(h Wᵀ + b))[target], [supervised] float64, without gradients and in chunks.
 Tensor token_losses(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets, const LogitShape& shape = {});
 

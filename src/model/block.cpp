@@ -114,7 +114,7 @@ Tensor decoder_block(const Model& m, int64_t i, const Tensor& input, const Sites
       if (!normed && !b.norm2.path.empty()) board.visited(Site::Norm2, i);
       return mlp(m, b, i, normed ? x : normalised(m.config, b.norm2, x), board, values_needed);
     };
-    if (pass.recompute == Recompute::Mlp) return checkpointed([run](const Tensor& x, bool again) { return run(x, !again); }, from);
+    if (i < pass.recomputed.mlps && i >= pass.recomputed.blocks) return checkpointed([run](const Tensor& x, bool again) { return run(x, !again); }, from);
     return run(from, !pass.again || read_behind);
   };
   const Tensor n = c.norm_after ? input : norm(Site::Norm1, b.norm1, input);

@@ -10,16 +10,16 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-using Recomputed = std::function<Tensor(const Tensor&, bool)>;
+using Part = std::function<Tensor(const Tensor&, bool)>;
 
 struct Holder : torch::CustomClassHolder {
-  Recomputed part;
+  Part part;
   Tensor dropout;  // the generator's state before the first run: the second draws the same masks
 };
 
 struct Checkpoint : torch::autograd::Function<Checkpoint> {
   // `always` requires grad, so that the function is recorded even when x itself needs none.
-  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& /*always*/, const Recomputed* part) {
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& /*always*/, const Part* part) {
     auto holder = c10::make_intrusive<Holder>();
     holder->part = *part;
     holder->dropout = kernels::dropout_state();
@@ -46,7 +46,7 @@ struct Checkpoint : torch::autograd::Function<Checkpoint> {
 
 }  // namespace
 
-Tensor checkpointed(const Recomputed& part, const Tensor& x) {
+Tensor checkpointed(const Part& part, const Tensor& x) {
   if (!at::GradMode::is_enabled()) return part(x, false);
   return Checkpoint::apply(x, at::empty({0}, x.options()).requires_grad_(), &part);
 }

@@ -84,12 +84,12 @@ Pass lay_out(const Model& model, const Sites& sites, const Batch& batch) {
 Tensor hidden_states(const Model& model, const Sites& sites, const Pass& pass) {
   Tensor x = embed(model, sites, pass);
   std::shared_ptr<Pass> second;  // blocks run again after this call
-  if (pass.recompute == Recompute::Block) {
+  if (pass.recomputed.blocks > 0) {
     second = std::make_shared<Pass>(pass);
     second->again = true;
   }
   for (int64_t layer = 0; layer < model.layers(); ++layer) {
-    if (!second) x = run_block(model, layer, x, sites, pass);
+    if (layer >= pass.recomputed.blocks) x = run_block(model, layer, x, sites, pass);
     else x = checkpointed([&, second, layer](const Tensor& input, bool again) { return run_block(model, layer, input, sites, again ? *second : pass); }, x);
   }
   if (!model.final_norm.path.empty()) sites.visited(Site::FinalNorm, -1);
@@ -101,9 +101,9 @@ Tensor logits(const Model& model, const Sites& sites, const Tensor& hidden) {
   return kernels::shaped_logits(sites.linear(Site::Head, -1, model.head_linear(), hidden), logit_shape(model.config));
 }
 
-Tensor loss_sum(const Model& model, const Sites& sites, const Batch& batch, Recompute recompute) {
+Tensor loss_sum(const Model& model, const Sites& sites, const Batch& batch, const Recomputed& recomputed) {
   Pass pass = lay_out(model, sites, batch);
-  pass.recompute = recompute;
+  pass.recomputed = recomputed;
   const Tensor h = hidden_states(model, sites, pass).index_select(0, pass.predict);
   if (sites.has_edit(Site::Head, -1)) return at::nll_loss(at::log_softmax(logits(model, sites, h), 1), pass.targets, {}, at::Reduction::Sum);
   sites.visited(Site::Head, -1);

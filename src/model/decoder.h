@@ -14,7 +14,7 @@ Tensor hidden_states(const Model& model, const Sites& sites, const Pass& pass);
 Tensor logits(const Model& model, const Sites& sites, const Tensor& hidden);
 
 // Sum of token losses over the batch's supervised tokens, a scalar with gradient.
-Tensor loss_sum(const Model& model, const Sites& sites, const Batch& batch, Recompute recompute = Recompute::None);
+Tensor loss_sum(const Model& model, const Sites& sites, const Batch& batch, const Recomputed& recomputed = {});
 
 // −log p of every supervised token, [supervised] float64, without gradient.
 Tensor token_losses(const Model& model, const Sites& sites, const Batch& batch);

@@ -19,11 +19,12 @@ struct Angles {
   Tensor cos, sin;  // [rows, rotated / 2]
 };
 
-// What is computed again in the backward pass instead of being kept.
-enum class Recompute : uint8_t {
-  None,  // only what costs next to nothing: outputs of norms and gated units (kernels/recompute.h)
-  Mlp,   // the MLPs, which hold more than half of what a block keeps
-  Block  // whole blocks: only their inputs are kept
+// What is computed again in the backward pass instead of being kept. Outputs of norms and gated units always are, since they cost
+// next to nothing (kernels/recompute.h).
+struct Recomputed {
+  int64_t mlps = 0;    // in layers below this one the MLP, which holds more than half of what a block keeps
+  int64_t blocks = 0;  // in layers below this one the whole block: only its input is kept
+  static constexpr int64_t kAll = int64_t{1} << 40;
 };
 
 struct Pass {
@@ -35,7 +36,7 @@ struct Pass {
   std::vector<Angles> angles;    // one for each of ModelConfig::ropes
   Tensor key_bias;               // [heads, most keys] ALiBi's, or undefined
   KvCache* cache = nullptr;
-  Recompute recompute = Recompute::None;
+  Recomputed recomputed;
   bool again = false;            // this is a block's second run: only what its backward pass needs counts, not its result
   int64_t rows() const { return starts.back(); }
 };

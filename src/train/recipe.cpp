@@ -14,6 +14,7 @@
 #include "data/order.h"
 #include "model/decoder.h"
 #include "model/loader.h"
+#include "train/memory.h"
 
 namespace graft {
 namespace fs = std::filesystem;
@@ -37,7 +38,9 @@ void Recipe::visit(Fields& f) {
   f("eval_every", eval_every, "steps between evaluations; 0: never", at_least(0));
   f("save_every", save_every, "steps between checkpoints; 0: only when stopped", at_least(0));
   f("keep", keep, "checkpoints to keep", at_least(1));
-  f("gradient_checkpointing", gradient_checkpointing, "recompute activations in the backward pass: less memory, more time");
+  f("gradient_checkpointing", gradient_checkpointing, "recompute all blocks in the backward pass: least memory for activations, a third more time");
+  f("max_memory", max_memory, "most memory that training may take, such as 8GiB: recomputes as much as that needs");
+  f("low_memory", low_memory, "as little memory as possible: recomputes all blocks and lets go of each weight after its use");
   f("dtype", dtype, "compute type of the base; adapters are float32 always", one_of({"auto", "float32", "bfloat16"}));
   f("device", device, "auto, cpu, cuda or cuda:N");
   f("threads", threads, "CPU threads; 0: all cores", at_least(0));
@@ -76,7 +79,7 @@ Model base_model(const Recipe& recipe, const MethodRow& row) {
   if (recipe.model.empty()) usage_error("train", "no model is given", "--model DIR names a Hugging Face model folder");
   const at::Device device = parse_device(recipe.device);
   const at::ScalarType dtype = compute_dtype(recipe.dtype, device);
-  if (!recipe.from_scratch) return load_model(recipe.model, {dtype, recipe.device});
+  if (!recipe.from_scratch) return load_model(recipe.model, {dtype, recipe.device, /*keep_stored=*/true});
   if (row.format != Format::ModelFolder) usage_error("train", fmt::format("from_scratch needs a method that trains the whole model, not {}", row.name), "use --method full");
   read_model_config(recipe.model);
   return converted(random_model(read_json(fs::path(recipe.model) / "config.json"), mix_seed(static_cast<uint64_t>(recipe.seed), "weights")), dtype, device);
@@ -142,6 +145,42 @@ std::unique_ptr<Prepared> prepare(Recipe recipe) {
   return p;
 }
 
+struct LargestStep {
+  int64_t documents = 0, tokens = 0, supervised = 0;  // of the micro-batch with the most tokens, virtual ones included
+};
+
+LargestStep largest_step(const Prepared& p) {
+  LargestStep largest;
+  for (int64_t step = 0; step < std::min<int64_t>(p.steps, 20'000); ++step)
+    for (auto& batch : p.order->batches(step)) {
+      const int64_t tokens = batch.tokens() + batch.documents() * p.adapted.sites.input_row_count();
+      if (tokens > largest.tokens) largest = {batch.documents(), tokens, batch.supervised()};
+    }
+  return largest;
+}
+
+// What to compute again, from what the user said about memory.
+RecomputeRule recompute_rule(Prepared& p) {
+  const Recipe& recipe = p.recipe;
+  if (recipe.gradient_checkpointing || recipe.low_memory) return [](const Batch&) { return Recomputed{0, Recomputed::kAll}; };
+  if (!recipe.max_memory) return usual_recomputation(p.adapted);
+  const int64_t limit = bytes_from_text(*recipe.max_memory, "max_memory");
+  const MemoryModel model(p.adapted, recipe.optim.optimizer);
+  const LargestStep largest = largest_step(p);
+  if (!model.fitting(largest.tokens, largest.supervised, limit)) {
+    const Recomputed most{0, Recomputed::kAll};
+    int64_t fits = 0;
+    for (int64_t tokens = largest.tokens; tokens > 0 && !fits; tokens = tokens * 9 / 10)
+      if (model.of(tokens, largest.supervised * tokens / largest.tokens, most).total() <= limit) fits = tokens;
+    const std::string needed = human_bytes(static_cast<double>(model.of(largest.tokens, largest.supervised, most).total()));
+    usage_error("memory", fmt::format("a step with {} tokens ({} rows) needs {} at least, but max_memory is {}", largest.tokens, largest.documents, needed, *recipe.max_memory),
+                fits > 0 ? fmt::format("about {} tokens fit: a smaller --batch-size with more --grad-accum, or a shorter --max-length", fits) : "not even one token fits: give more memory");
+  }
+  return [model, limit, &p](const Batch& batch) {
+    return model.fitting(batch.tokens() + batch.documents() * p.adapted.sites.input_row_count(), batch.supervised(), limit).value_or(Recomputed{0, Recomputed::kAll});
+  };
+}
+
 double held_out_loss(const Adapted& adapted, const std::vector<Example>& held_out) {
   double sum = 0;
   int64_t count = 0;
@@ -159,6 +198,26 @@ double held_out_loss(const Adapted& adapted, const std::vector<Example>& held_ou
 }  // namespace
 
 void check_recipe(const Recipe& recipe) { prepare(recipe); }
+
+std::string memory_table(const Recipe& given) {
+  const std::unique_ptr<Prepared> p = prepare(given);
+  const LargestStep largest = largest_step(*p);
+  const RecomputeRule rule = recompute_rule(*p);
+  const MemoryModel model(p->adapted, p->recipe.optim.optimizer);
+  Batch stand_in;  // of the largest step's size
+  stand_in.ids.resize(static_cast<size_t>(largest.tokens));
+  stand_in.starts = {0, largest.tokens};
+  stand_in.predict.resize(static_cast<size_t>(largest.supervised));
+  Recomputed recomputed = rule(stand_in);
+  recomputed.blocks = std::min(recomputed.blocks, model.layers());
+  recomputed.mlps = std::clamp(recomputed.mlps, recomputed.blocks, model.layers());
+  const StepMemory m = model.of(largest.tokens, largest.supervised, recomputed);
+  const auto line = [](const char* name, int64_t bytes, const std::string& note = "") { return fmt::format("  {:<12} {:>10}{}\n", name, human_bytes(static_cast<double>(bytes)), note); };
+  return fmt::format("memory at the peak of the largest step ({} rows, {} tokens, {} supervised):\n", largest.documents, largest.tokens, largest.supervised) + line("program", m.program) +
+         line("weights", m.weights) + line("adapter", m.adapters) + line("gradients", m.gradients) + line("optimizer", m.optimizer) +
+         line("activations", m.activations, fmt::format("  {} of {} blocks and {} further MLPs are computed again", recomputed.blocks, model.layers(), recomputed.mlps - recomputed.blocks)) +
+         line("work", m.work, "  logits, or a block's backward pass") + line("all", m.total());
+}
 
 TrainResult run_recipe(Recipe given, bool resume) {
   if (given.out.empty()) usage_error("train", "no output folder is given", "--out DIR");
@@ -183,7 +242,7 @@ TrainResult run_recipe(Recipe given, bool resume) {
   job.save_every = recipe.save_every;
   job.keep = recipe.keep;
   job.resume = resume;
-  Trainer trainer(p.adapted, recipe.optim, job.steps, static_cast<uint64_t>(recipe.seed), recipe.gradient_checkpointing ? Recompute::Block : Recompute::None);
+  Trainer trainer(p.adapted, recipe.optim, job.steps, static_cast<uint64_t>(recipe.seed), recompute_rule(p));
   log_info("{} on {}: {} of {} parameters are trained, {} rows, {} steps, learning rate {:g}, {} threads", p.adapted.row->title, recipe.model,
            human_count(static_cast<double>(trainable_parameters(*p.adapted.method))), human_count(static_cast<double>(parameter_count(p.adapted.model))), p.examples.size(),
            job.steps, *recipe.optim.learning_rate, at::get_num_threads());

@@ -20,7 +20,8 @@ struct Recipe : Config {
   std::optional<double> epochs;
   int64_t seed = 0, threads = 0, eval_every = 0, save_every = 0, keep = 2;
   std::string dtype = "auto", device = "auto";
-  bool gradient_checkpointing = false;
+  bool gradient_checkpointing = false, low_memory = false;
+  std::optional<std::string> max_memory;
   DataConfig data_config;
   OptimConfig optim;
   void visit(Fields& f) override;
@@ -28,6 +29,9 @@ struct Recipe : Config {
 
 // Loads everything that a run needs and checks that it fits together, then throws it away.
 void check_recipe(const Recipe& recipe);
+
+// What the largest step of this recipe needs in memory, as a table; runs nothing but a few short passes.
+std::string memory_table(const Recipe& recipe);
 
 // Trains and writes the output. Throws as the library does.
 TrainResult run_recipe(Recipe recipe, bool resume);

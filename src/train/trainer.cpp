@@ -31,9 +31,9 @@ Json StepRecord::to_json() const {
           {"seconds", seconds}, {"tokens_per_second", tokens_per_second}, {"peak_memory", peak_memory}};
 }
 
-Trainer::Trainer(Adapted& adapted, const OptimConfig& config, int64_t steps, uint64_t seed, Recompute recompute)
+Trainer::Trainer(Adapted& adapted, const OptimConfig& config, int64_t steps, uint64_t seed, RecomputeRule recompute)
     : adapted_(adapted), config_(config), optimizer_(adapted.method->params(), config), steps_(steps), warmup_(warmup_steps(config.warmup, steps)),
-      seed_(seed), recompute_(recompute) {
+      seed_(seed), recompute_(std::move(recompute)) {
   adapted.method->start_training(steps);
 }
 
@@ -53,10 +53,13 @@ StepRecord Trainer::step(const std::vector<Batch>& micro_batches) {
   if (record.supervised == 0) input_error("train", fmt::format("step {} has no supervised token", record.step), "check --max-length and the data's completions");
   kernels::seed_dropout(mix_seed(seed_, "dropout " + std::to_string(done_)));
   const TrainingMode mode(adapted_.sites);
+  std::vector<Recomputed> recomputed;  // decided before there are gradients: the rule may look at the model
+  for (auto& batch : micro_batches) recomputed.push_back(recompute_ ? recompute_(batch) : Recomputed{});
   double total = 0;
-  for (auto& batch : micro_batches) {
+  for (size_t i = 0; i < micro_batches.size(); ++i) {
+    const Batch& batch = micro_batches[i];
     if (batch.supervised() == 0) continue;
-    const Tensor loss = loss_sum(adapted_.model, adapted_.sites, batch, recompute_);
+    const Tensor loss = loss_sum(adapted_.model, adapted_.sites, batch, recomputed[i]);
     total += loss.item<double>();
     (loss / static_cast<double>(record.supervised)).backward();
   }

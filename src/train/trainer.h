@@ -21,11 +21,14 @@ struct StepRecord {
   Json to_json() const;
 };
 
+// What is computed again for a micro-batch, so that its step fits into memory (train/memory.h). Never changes a number.
+using RecomputeRule = std::function<Recomputed(const Batch&)>;
+
 // Runs optimizer steps on an adapted model.
 class Trainer {
  public:
   // `steps` is the planned total, which the schedule needs. `seed` drives dropout, step by step.
-  Trainer(Adapted& adapted, const OptimConfig& config, int64_t steps, uint64_t seed, Recompute recompute = Recompute::None);
+  Trainer(Adapted& adapted, const OptimConfig& config, int64_t steps, uint64_t seed, RecomputeRule recompute = {});
 
   // Gradients of all micro-batches add up, divided by the supervised tokens of the whole step; then clip and update.
   // A loss or gradient that is not finite throws Fault::Diverged before anything is changed.
@@ -42,7 +45,7 @@ class Trainer {
   Optimizer optimizer_;
   int64_t steps_, warmup_, done_ = 0;
   uint64_t seed_;
-  Recompute recompute_;
+  RecomputeRule recompute_;
 };
 
 // What the loop around the steps needs from outside.

@@ -36,7 +36,7 @@ std::vector<double> losses_of(const Model& model, const std::vector<int64_t>& id
 
 // Gradients of all weights by the fused operations against those of their composed twins: the largest relative difference.
 double composed_difference(const Model& base, const Batch& batch) {
-  const auto gradients = [&](Recompute recompute) {
+  const auto gradients = [&](const Recomputed& recomputed) {
     Model model = base;
     std::vector<Tensor> leaves;
     visit_weights(model, [&](const std::string&, Tensor& handle, const std::vector<int64_t>&, bool) {
@@ -44,13 +44,13 @@ double composed_difference(const Model& base, const Batch& batch) {
       leaves.push_back(handle);
     });
     const Sites sites(model.layers());
-    loss_sum(model, sites, batch, recompute).backward();
+    loss_sum(model, sites, batch, recomputed).backward();
     for (auto& leaf : leaves) leaf = leaf.grad().clone();
     return leaves;
   };
-  const auto fused = gradients(Recompute::Block);
+  const auto fused = gradients({0, Recomputed::kAll});
   const kernels::ComposedOnly composed_only;
-  const auto composed = gradients(Recompute::None);
+  const auto composed = gradients({});
   double worst = 0;
   for (size_t i = 0; i < fused.size(); ++i)
     worst = std::max(worst, (fused[i] - composed[i]).abs().max().item<double>() / std::max(1.0, composed[i].abs().max().item<double>()));

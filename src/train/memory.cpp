@@ -1,0 +1,120 @@
+#include "train/memory.h"
+
+#include <cmath>
+#include <memory>
+#include <set>
+#include <utility>
+
+#include "core/heap.h"
+#include "core/rng.h"
+#include "core/system.h"
+#include "core/torch.h"
+#include "data/examples.h"
+#include "kernels/cross_entropy.h"
+#include "model/decoder.h"
+
+namespace graft {
+namespace {
+
+constexpr int64_t kShort = 32, kLong = 96;  // tokens of the passes that are measured
+constexpr int64_t kUsualActivations = int64_t{512} << 20;
+
+int64_t weight_bytes(const Model& model) {
+  Model copy = model;
+  int64_t bytes = 0;
+  std::set<const void*> seen;
+  visit_weights(copy, [&](const std::string&, Tensor& handle, const std::vector<int64_t>&, bool) {
+    if (handle.defined() && !handle.requires_grad() && seen.insert(handle.const_data_ptr()).second) bytes += static_cast<int64_t>(handle.nbytes());
+  });
+  return bytes;
+}
+
+Batch any_tokens(const Model& model, int64_t count) {
+  Rng rng(1);
+  std::vector<int64_t> ids;
+  for (int64_t i = 0; i < count; ++i) ids.push_back(static_cast<int64_t>(rng.below(static_cast<uint64_t>(model.config.vocab_size))));
+  Batch batch;
+  append_document(batch, ids, 1);
+  return batch;
+}
+
+struct Measured {
+  double kept, work;  // bytes: alive between the passes; beyond that in the backward pass
+};
+
+Measured measure(Adapted& adapted, int64_t tokens, const Recomputed& recomputed) {
+  const Batch batch = any_tokens(adapted.model, tokens);
+  const int64_t before = heap_use().now;
+  Tensor loss = loss_sum(adapted.model, adapted.sites, batch, recomputed);
+  const int64_t between = heap_use().now;
+  reset_heap_peak();
+  if (loss.requires_grad()) loss.backward();
+  const int64_t peak = heap_use().peak;
+  for (auto& p : adapted.method->params()) p.value.mutable_grad().reset();
+  return {static_cast<double>(between - before), static_cast<double>(std::max<int64_t>(0, peak - between))};
+}
+
+}  // namespace
+
+MemoryModel::MemoryModel(Adapted& adapted, const std::string& optimizer) : layers_(adapted.model.layers()), vocab_(adapted.model.config.vocab_size) {
+  for (auto& p : adapted.method->params()) fixed_.adapters += static_cast<int64_t>(p.value.nbytes());
+  fixed_.gradients = fixed_.adapters;
+  fixed_.optimizer = optimizer == "adamw" ? 2 * fixed_.adapters : 0;
+  fixed_.weights = weight_bytes(adapted.model);
+  const bool training = std::exchange(adapted.sites.training, true);
+  const Recomputed variants[3] = {{}, {Recomputed::kAll, 0}, {0, Recomputed::kAll}};
+  for (int i = 0; i < 3; ++i) {
+    const Measured few = measure(adapted, kShort, variants[i]), many = measure(adapted, kLong, variants[i]);
+    kept_[i] = (many.kept - few.kept) / (kLong - kShort);
+    work_[i] = std::max(0.0, (many.work - few.work) / (kLong - kShort));
+    if (i == 0) fixed_kept_ = std::max(0.0, few.kept - kept_[0] * kShort);
+  }
+  adapted.sites.training = training;
+  release_free_heap();
+  fixed_.program = std::max<int64_t>(0, resident_memory() - fixed_.weights - fixed_.adapters);
+}
+
+double MemoryModel::kept(int64_t tokens, const Recomputed& recomputed) const {
+  const double all = static_cast<double>(layers_), blocks = static_cast<double>(std::min(recomputed.blocks, layers_)) / all;
+  const double mlps = std::max(0.0, static_cast<double>(std::min(recomputed.mlps, layers_)) / all - blocks);
+  return fixed_kept_ + static_cast<double>(tokens) * (kept_[2] * blocks + kept_[1] * mlps + kept_[0] * (1 - blocks - mlps));
+}
+
+StepMemory MemoryModel::of(int64_t tokens, int64_t supervised, const Recomputed& recomputed) const {
+  StepMemory m = fixed_;
+  m.activations = std::llround(kept(tokens, recomputed));
+  const double backward = static_cast<double>(tokens) * (recomputed.blocks > 0 ? work_[2] : recomputed.mlps > 0 ? work_[1] : work_[0]);
+  m.work = std::max<int64_t>(std::llround(backward), kernels::linear_cross_entropy_bytes(supervised, vocab_));
+  return m;
+}
+
+std::optional<Recomputed> MemoryModel::fitting(int64_t tokens, int64_t supervised, int64_t limit) const {
+  const auto fits = [&](const Recomputed& r) { return of(tokens, supervised, r).total() <= limit; };
+  for (int64_t n = 0; n <= layers_; ++n)
+    if (fits({n, 0})) return Recomputed{n, 0};
+  for (int64_t n = 1; n <= layers_; ++n)
+    if (fits({layers_, n})) return Recomputed{layers_, n};
+  return std::nullopt;
+}
+
+Recomputed MemoryModel::with_activations_within(int64_t tokens, int64_t limit) const {
+  int64_t n = 0;
+  while (n < layers_ && kept(tokens, {n, 0}) > static_cast<double>(limit)) ++n;
+  return {n, 0};
+}
+
+RecomputeRule usual_recomputation(Adapted& adapted) {
+  const int64_t limit = std::max(kUsualActivations, weight_bytes(adapted.model));
+  const auto& c = adapted.model.config;
+  // Far more than any block keeps: short batches of small models need no closer look.
+  const double most = 4.0 * static_cast<double>(adapted.model.layers()) * static_cast<double>(24 * c.width + 12 * c.heads * c.head_dim + 8 * c.mlp_width);
+  auto model = std::make_shared<std::optional<MemoryModel>>();
+  return [&adapted, limit, most, model](const Batch& batch) {
+    const int64_t tokens = batch.tokens() + batch.documents() * adapted.sites.input_row_count();
+    if (most * static_cast<double>(tokens) < static_cast<double>(limit)) return Recomputed{};
+    if (!*model) model->emplace(adapted, "adamw");
+    return (*model)->with_activations_within(tokens, limit);
+  };
+}
+
+}  // namespace graft

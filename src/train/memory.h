@@ -1,0 +1,45 @@
+// What a training step needs in memory, known before the run, and what to compute again in the backward pass so that it fits.
+#pragma once
+#include <optional>
+
+#include "train/trainer.h"
+
+namespace graft {
+
+// Bytes at the peak of a step, by part.
+struct StepMemory {
+  int64_t program = 0;      // the process itself: libraries, tokenizer, data
+  int64_t weights = 0;      // of the base, those mapped from its files included
+  int64_t adapters = 0, gradients = 0, optimizer = 0;
+  int64_t activations = 0;  // kept for the backward pass
+  int64_t work = 0;         // logits, or what a block's backward pass holds for a moment
+  int64_t total() const { return program + weights + adapters + gradients + optimizer + activations + work; }
+};
+
+// Learned from three short forward passes and a backward pass of the adapted model, whatever family and method it is.
+class MemoryModel {
+ public:
+  explicit MemoryModel(Adapted& adapted, const std::string& optimizer);
+
+  // Of a step whose largest micro-batch has so many tokens (virtual ones included) and supervised tokens.
+  StepMemory of(int64_t tokens, int64_t supervised, const Recomputed& recomputed) const;
+  // The least recomputation that keeps a step within `limit` bytes in all; nullopt: nothing does.
+  std::optional<Recomputed> fitting(int64_t tokens, int64_t supervised, int64_t limit) const;
+  // The least recomputation of MLPs that keeps activations within `limit`; all MLPs where that is not enough.
+  Recomputed with_activations_within(int64_t tokens, int64_t limit) const;
+  int64_t layers() const { return layers_; }
+
+ private:
+  double kept(int64_t tokens, const Recomputed& recomputed) const;
+
+  int64_t layers_, vocab_;
+  StepMemory fixed_;
+  double fixed_kept_ = 0, kept_[3]{};  // bytes of any step; bytes a token: nothing, MLPs, blocks computed again
+  double work_[3]{};                   // bytes a token in the backward pass
+};
+
+// Without a limit by the user: activations may take as much as the base's weights, 512 MiB at least. Beyond that MLPs are
+// computed again, in as many layers as it takes.
+RecomputeRule usual_recomputation(Adapted& adapted);
+
+}  // namespace graft
