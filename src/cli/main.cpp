@@ -75,6 +75,7 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   using namespace graft;
   ignore_broken_pipes();
+  explain_bus_errors();
   keep_freed_memory();
   try {
     const int code = run(argc, argv);
