@@ -10,7 +10,7 @@ import sys
 
 # Low to high, as in CMakeLists.txt.
 LAYERS = (
-    "core kernels sites model methods adapter tokenizer chat data optim train eval compare embedded cli".split()
+    "core kernels sites model methods adapter tokenizer chat data optim train eval compare embedded cli launcher".split()
 )
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"')

@@ -44,7 +44,7 @@ std::vector<Example> DataFlags::load(const Tokenizer& tokenizer, const Adapted& 
   const int64_t room = adapted.model.config.max_positions - adapted.sites.input_row_count() - adapted.sites.kv_row_count();
   if (max_length < 0 || max_length > room) usage_error("data", fmt::format("max_length must be in 1..{} (the model's positions less the virtual tokens) but is {}", room, max_length));
   if (!chat_template.empty() && !std::filesystem::exists(chat_template)) input_error("data", fmt::format("there is no chat template '{}'", chat_template), "check the path");
-  TokenizedData data = tokenize_rows(text_rows(read_records(files), config, labels_beside(files)), tokenizer, config, max_length > 0 ? max_length : room, model_folder);
+  TokenizedData data = tokenize_rows(read_rows(files, config, labels_beside(files)), tokenizer, config, max_length > 0 ? max_length : room, model_folder);
   if (data.cut) log_info("{} rows were cut", data.cut);
   if (data.dropped) log_info("{} rows have nothing to score and are left out", data.dropped);
   return std::move(data.examples);

@@ -1,12 +1,15 @@
-// The command: one file for each sub-command, errors caught once, here.
+// The engine behind the command: one file for each sub-command, errors caught once, here. src/launcher is what people start.
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/pages.h"
 #include "core/check.h"
+#include "core/files.h"
 #include "core/heap.h"
 #include "core/log.h"
 #include "core/signals.h"
 #include "core/system.h"
+#include "core/version.h"
 
 namespace graft {
 
@@ -20,18 +23,18 @@ CLI::App* find_command(CLI::App& app, const std::string& name) {
   return nullptr;
 }
 
-int run(int argc, char** argv) {
-  CLI::App app{"graft fine-tunes language models with parameter-efficient methods and finds out, fairly, which one wins on your data."};
+const std::string kVersionLine = fmt::format("graft {}\n", kVersion);
+
+// Every flag and sub-command. `topic` is where `graft help` keeps its argument.
+void declare(CLI::App& app, std::string& topic) {
   app.require_subcommand(1);
   app.fallthrough();
-  app.set_version_flag("--version", "graft 0.1.0");
-  bool quiet = false, verbose = false;
-  app.add_flag_callback("-q,--quiet", [&] { quiet = true; set_log_level(LogLevel::Quiet); }, "no log, no progress");
-  app.add_flag_callback("--verbose", [&] { verbose = true; set_log_level(LogLevel::Debug); }, "a longer log");
+  app.set_version_flag("--version", kVersionLine);
+  app.add_flag_callback("-q,--quiet", [] { set_log_level(LogLevel::Quiet); }, "no log, no progress");
+  app.add_flag_callback("--verbose", [] { set_log_level(LogLevel::Debug); }, "a longer log");
   for (auto add : {add_train, add_compare, add_report, add_eval, add_score, add_generate, add_chat, add_merge, add_convert, add_inspect, add_tokenize, add_methods, add_families,
                    add_validate, add_embedded})
     add(app);
-  std::string topic;
   CLI::App* help = app.add_subcommand("help", "shows what a command does");
   help->add_option("command", topic, "the command");
   help->callback([&] {
@@ -39,13 +42,21 @@ int run(int argc, char** argv) {
     if (!about) usage_error("help", fmt::format("there is no command '{}'", topic), "graft help lists the commands");
     fmt::print("{}", about->help());
   });
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"graft fine-tunes language models with parameter-efficient methods and finds out, fairly, which one wins on your data.", "graft"};
+  std::string topic;
+  declare(app, topic);
+  // Used by the build alone: what the launcher answers by itself.
+  if (argc == 3 && std::string_view(argv[1]) == "--write-pages") return write_file(argv[2], pages_source(app, kVersionLine)), 0;
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
     for (CLI::App* sub : app.get_subcommands()) return fmt::print("{}", sub->help()), 0;
     return fmt::print("{}", app.help()), 0;
   } catch (const CLI::CallForVersion&) {
-    return fmt::print("graft 0.1.0\n"), 0;
+    return fmt::print("{}", kVersionLine), 0;
   } catch (const CLI::ParseError& e) {
     if (argc == 1) {
       fmt::print("{}", app.help());
@@ -65,6 +76,7 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   using namespace graft;
   ignore_broken_pipes();
+  explain_bus_errors();
   keep_freed_memory();
   use_own_heap();
   try {

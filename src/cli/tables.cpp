@@ -1,5 +1,6 @@
 // graft methods and graft families: the two tables.
 #include "cli/commands.h"
+#include "cli/pages.h"
 #include "core/check.h"
 #include "methods/method.h"
 #include "model/family.h"
@@ -25,57 +26,75 @@ Json row_json(const MethodRow& row) {
           {"learning_rate", row.learning_rate}, {"options", options_of(row)}};
 }
 
-void print_method(const MethodRow& row) {
-  fmt::print("{} ({})\n  trains: {}\n  paper: {}\n  merges into the base: {}\n  starts as the identity: {}\n  default learning rate: {:g}\n", row.title, row.name, row.trains,
-             *row.paper ? row.paper : "-", row.mergeable ? "yes" : "no", row.identity ? "yes" : "no", row.learning_rate);
+std::string method_text(const MethodRow& row) {
+  std::string text = fmt::format("{} ({})\n  trains: {}\n  paper: {}\n  merges into the base: {}\n  starts as the identity: {}\n  default learning rate: {:g}\n", row.title, row.name,
+                                 row.trains, *row.paper ? row.paper : "-", row.mergeable ? "yes" : "no", row.identity ? "yes" : "no", row.learning_rate);
   const Json options = options_of(row);
-  if (!options.empty()) fmt::print("  options (-o name=value):\n");
+  if (!options.empty()) text += "  options (-o name=value):\n";
   for (auto& o : options) {
-    fmt::print("    {:<24} {} [{}]", o["name"].get<std::string>(), o["doc"].get<std::string>(), json_line(o["default"]));
-    if (o.contains("choices")) fmt::print(" one of {}", json_line(o["choices"]));
-    fmt::print("\n");
+    text += fmt::format("    {:<24} {} [{}]", o["name"].get<std::string>(), o["doc"].get<std::string>(), json_line(o["default"]));
+    if (o.contains("choices")) text += fmt::format(" one of {}", json_line(o["choices"]));
+    text += "\n";
   }
+  return text;
+}
+
+// What `graft methods` prints; an empty name means all.
+std::string methods_text(const std::string& name, bool json) {
+  if (!name.empty()) return json ? json_line(row_json(find_method(name))) + "\n" : method_text(find_method(name));
+  Json rows = Json::array();
+  std::string text;
+  for (auto& row : methods()) {
+    rows.push_back(row_json(row));
+    text += fmt::format("{:<15} {:<62} {}\n", row.name, row.trains, row.paper);
+  }
+  return json ? json_line(rows) + "\n" : text;
+}
+
+// What `graft families` prints.
+std::string families_text(const std::string& name, bool json) {
+  if (!name.empty()) find_family(name);
+  Json rows = Json::array();
+  std::string text;
+  for (auto& row : families()) {
+    if (!name.empty() && row.model_type != name) continue;
+    rows.push_back({{"model_type", row.model_type}, {"architecture", row.architecture}, {"title", row.title},
+                    {"default_targets", {{"low_rank", row.targets.low_rank}, {"scaling", row.targets.scaling}, {"feed_forward", row.targets.feed_forward}, {"norms", row.targets.norms}}}});
+    text += fmt::format("{:<12} {:<22} {}\n", row.model_type, row.architecture, row.title);
+  }
+  return json ? json_line(rows) + "\n" : text;
+}
+
+using Text = std::string (*)(const std::string& name, bool json);
+
+void add_table(CLI::App& app, const std::string& command, const std::string& about, const std::string& row, Text text) {
+  CLI::App* sub = app.add_subcommand(command, about);
+  auto name = std::make_shared<std::string>();
+  auto json = std::make_shared<bool>(false);
+  sub->add_option("name", *name, "one " + row);
+  sub->add_flag("--json", *json, "one JSON document on stdout");
+  sub->callback([=] { fmt::print("{}", text(*name, *json)); });
+}
+
+void add_pages(std::vector<Page>& pages, const std::string& command, const std::string& name, Text text) {
+  const std::string asked = name.empty() ? command : command + " " + name;
+  pages.push_back({{asked}, text(name, false)});
+  pages.push_back({{asked + " --json"}, text(name, true)});
+  if (!name.empty()) pages.back().asked.push_back(command + " --json " + name);
 }
 
 }  // namespace
 
-void add_methods(CLI::App& app) {
-  CLI::App* sub = app.add_subcommand("methods", "the methods: what each trains, its options and defaults");
-  auto name = std::make_shared<std::string>();
-  auto json = std::make_shared<bool>(false);
-  sub->add_option("name", *name, "one method");
-  sub->add_flag("--json", *json, "one JSON document on stdout");
-  sub->callback([=] {
-    if (!name->empty()) {
-      const MethodRow& row = find_method(*name);
-      if (*json) print_json(row_json(row));
-      else print_method(row);
-      return;
-    }
-    Json rows = Json::array();
-    for (auto& row : methods()) rows.push_back(row_json(row));
-    if (*json) return print_json(rows);
-    for (auto& row : methods()) fmt::print("{:<15} {:<62} {}\n", row.name, row.trains, row.paper);
-  });
-}
+void add_methods(CLI::App& app) { add_table(app, "methods", "the methods: what each trains, its options and defaults", "method", methods_text); }
+void add_families(CLI::App& app) { add_table(app, "families", "the model families that can be loaded", "family", families_text); }
 
-void add_families(CLI::App& app) {
-  CLI::App* sub = app.add_subcommand("families", "the model families that can be loaded");
-  auto name = std::make_shared<std::string>();
-  auto json = std::make_shared<bool>(false);
-  sub->add_option("name", *name, "one family");
-  sub->add_flag("--json", *json, "one JSON document on stdout");
-  sub->callback([=] {
-    if (!name->empty()) find_family(*name);
-    Json rows = Json::array();
-    for (auto& row : families()) {
-      if (!name->empty() && row.model_type != *name) continue;
-      rows.push_back({{"model_type", row.model_type}, {"architecture", row.architecture}, {"title", row.title},
-                      {"default_targets", {{"low_rank", row.targets.low_rank}, {"scaling", row.targets.scaling}, {"feed_forward", row.targets.feed_forward}, {"norms", row.targets.norms}}}});
-    }
-    if (*json) return print_json(rows);
-    for (auto& row : rows) fmt::print("{:<12} {:<22} {}\n", row["model_type"].get<std::string>(), row["architecture"].get<std::string>(), row["title"].get<std::string>());
-  });
+std::vector<Page> table_pages() {
+  std::vector<Page> pages;
+  add_pages(pages, "methods", "", methods_text);
+  for (auto& row : methods()) add_pages(pages, "methods", row.name, methods_text);
+  add_pages(pages, "families", "", families_text);
+  for (auto& row : families()) add_pages(pages, "families", row.model_type, families_text);
+  return pages;
 }
 
 }  // namespace graft

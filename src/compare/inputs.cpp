@@ -16,7 +16,7 @@ namespace {
 std::vector<Example> load_split(const Plan& plan, const fs::path& file, int64_t rows, const Tokenizer& tokenizer, int64_t max_length) {
   auto records = read_records({file.string()});
   if (rows > 0 && static_cast<int64_t>(records.size()) > rows) records.resize(static_cast<size_t>(rows));
-  TokenizedData data = tokenize_rows(text_rows(records, plan.data, labels_beside({file.string()})), tokenizer, plan.data, max_length, plan.model);
+  TokenizedData data = tokenize_rows(text_rows(std::move(records), plan.data, labels_beside({file.string()})), tokenizer, plan.data, max_length, plan.model);
   if (data.cut || data.dropped) log_info("{}: {} rows cut to {} tokens, {} left out", file.filename().string(), data.cut, max_length, data.dropped);
   return std::move(data.examples);
 }

@@ -98,4 +98,16 @@ void Progress::show(bool last) {
   std::fflush(stderr);
 }
 
+void SlowProgress::update(int64_t done) {
+  done_ = done;
+  if (!shown_ && total_ > 0 && since(start_) > 2) shown_ = std::make_unique<Progress>(title_, total_);
+  if (shown_) shown_->update(done, unit_);
+}
+
+void SlowProgress::finish() {
+  if (!shown_) return;
+  shown_->update(std::max(done_, total_), unit_);
+  shown_->finish();
+}
+
 }  // namespace graft

@@ -2,6 +2,7 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 namespace graft {
@@ -23,6 +24,20 @@ class Progress {
   int64_t total_, done_ = 0, start_done_ = -1;
   bool quiet_, terminal_, finished_ = false;
   std::chrono::steady_clock::time_point start_, shown_;
+};
+
+// For work that is mostly over at once: shows nothing in the first two seconds, nor anything at all when it is over by then.
+class SlowProgress {
+ public:
+  SlowProgress(std::string title, int64_t total, std::string unit) : title_(std::move(title)), unit_(std::move(unit)), total_(total) {}
+  void update(int64_t done);
+  void finish();
+
+ private:
+  std::string title_, unit_;
+  int64_t total_, done_ = 0;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::unique_ptr<Progress> shown_;
 };
 
 std::string human_bytes(double bytes);      // "1.4 GiB"

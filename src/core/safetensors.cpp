@@ -176,6 +176,13 @@ at::Tensor SafetensorsFile::tensor(const std::string& name) const {
   return at::from_blob(const_cast<unsigned char*>(bytes), info.shape, [keep](void*) {}, at::TensorOptions().dtype(dtype->type));
 }
 
+void SafetensorsFile::release(const std::string& name) const {
+  const TensorInfo& info = mapping_->tensors.at(name);
+  static const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  const size_t begin = (mapping_->data + info.begin) / page * page;  // a neighbour's part of a page is read again
+  ::madvise(const_cast<unsigned char*>(mapping_->bytes) + begin, mapping_->data + info.end - begin, MADV_DONTNEED);
+}
+
 void save_safetensors(const fs::path& path, const NamedTensors& tensors, std::map<std::string, std::string> metadata) {
   metadata.try_emplace("format", "pt");
   std::vector<std::pair<std::string, at::Tensor>> order;
@@ -246,5 +253,6 @@ std::vector<std::string> TensorFolder::names() const {
 bool TensorFolder::contains(const std::string& name) const { return where_.count(name) > 0; }
 const TensorInfo& TensorFolder::info(const std::string& name) const { return files_[where_.at(name)].tensors().at(name); }
 at::Tensor TensorFolder::tensor(const std::string& name) const { return files_[where_.at(name)].tensor(name); }
+void TensorFolder::release(const std::string& name) const { files_[where_.at(name)].release(name); }
 
 }  // namespace graft

@@ -1,5 +1,7 @@
 // The safetensors format: an 8-byte little-endian header length, a JSON header {name: {dtype, shape, data_offsets}},
 // then the tensors' bytes without gaps. Reading is memory-mapped and checks every rule of the format.
+// A file must not change in place while it is mapped. Replacing it by renaming another over it, as all writers here do, is
+// safe: the mapping keeps the old one. The pages are read-only, so that a write to a shared base is a fault, not a wrong result.
 #pragma once
 #include <filesystem>
 #include <map>
@@ -32,6 +34,8 @@ class SafetensorsFile {
   // A view of the mapped bytes (copied only where the offset is not aligned for the dtype). It keeps the mapping
   // alive and must not be written to. A missing name throws Fault::Input with the nearest known name.
   at::Tensor tensor(const std::string& name) const;
+  // Lets what was read of this tensor leave memory; views of it read the file again.
+  void release(const std::string& name) const;
 
  private:
   struct Mapping;
@@ -54,6 +58,7 @@ class TensorFolder {
   bool contains(const std::string& name) const;
   const TensorInfo& info(const std::string& name) const;
   at::Tensor tensor(const std::string& name) const;
+  void release(const std::string& name) const;
 
  private:
   std::vector<SafetensorsFile> files_;

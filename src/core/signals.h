@@ -7,6 +7,8 @@ namespace graft {
 
 void install_signal_handlers();
 void ignore_broken_pipes();  // a closed reader becomes an error of the write
+// A mapped file that another program shortens, or whose disk fails, ends the program with a message that names it, exit code 3.
+void explain_bus_errors();
 int pending_signal();  // 0 while none came
 void request_stop(int signal);
 

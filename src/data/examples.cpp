@@ -2,14 +2,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <exception>
-#include <functional>
-#include <mutex>
 #include <optional>
-#include <thread>
 
 #include "core/check.h"
+#include "core/progress.h"
 #include "core/rng.h"
+#include "data/parallel.h"
 
 namespace graft {
 namespace {
@@ -62,49 +60,34 @@ void cut(Example& example, int64_t max_length) {
   for (auto& span : example.skipped) span = {std::min(span.begin, max_length), std::min(span.end, max_length)};
 }
 
-// Runs f(i) for every i on as many threads as help; the first exception is thrown on.
-void parallel_rows(size_t count, const std::function<void(size_t)>& f) {
-  const size_t workers = count < 512 ? 1 : std::max(1u, std::min(8u, std::thread::hardware_concurrency()));
-  std::atomic<size_t> next{0};
-  std::exception_ptr error;
-  std::mutex mutex;
-  const auto work = [&] {
-    try {
-      for (size_t i = next++; i < count; i = next++) f(i);
-    } catch (...) {
-      const std::lock_guard lock(mutex);
-      if (!error) error = std::current_exception();
-      next = count;
-    }
-  };
-  std::vector<std::thread> threads;
-  for (size_t w = 1; w < workers; ++w) threads.emplace_back(work);
-  work();
-  for (auto& t : threads) t.join();
-  if (error) std::rethrow_exception(error);
-}
-
 }  // namespace
 
-TokenizedData tokenize_rows(std::vector<TextRow> rows, const Tokenizer& tokenizer, const DataConfig& config, int64_t max_length, const std::filesystem::path& model_folder) {
-  std::vector<Example> examples(rows.size());
+TokenizedData tokenize_rows(std::vector<TextRow> rows, const Tokenizer& tokenizer, const DataConfig& config, int64_t max_length, const std::filesystem::path& model_folder,
+                            bool keep_texts) {
+  TokenizedData data;
+  std::vector<Example>& examples = data.examples;
+  examples.resize(rows.size());
   std::optional<chat::ChatTemplate> chat_template;
   if (std::any_of(rows.begin(), rows.end(), [](const TextRow& row) { return row.conversation != nullptr; }))
     chat_template = config.chat_template ? chat::ChatTemplate::load(model_folder, *config.chat_template) : chat::ChatTemplate::load(model_folder);
-  parallel_rows(rows.size(), [&](size_t i) {
+  std::atomic<int64_t> cuts{0};
+  const auto tokenize = [&](size_t i) {
     examples[i] = rows[i].conversation ? tokenized_conversation(std::move(rows[i]), tokenizer, *chat_template, config) : tokenized(std::move(rows[i]), tokenizer, config);
-  });
-  TokenizedData data;
-  for (auto& example : examples) {
-    if (static_cast<int64_t>(example.ids.size()) > max_length) {
-      cut(example, max_length);
-      ++data.cut;
+    if (!keep_texts) examples[i].row = {};
+    if (static_cast<int64_t>(examples[i].ids.size()) > max_length) {
+      cut(examples[i], max_length);
+      ++cuts;
     }
-    if (example.supervised() <= 0) ++data.dropped;
-    else data.examples.push_back(std::move(example));
-  }
-  if (data.examples.empty())
-    input_error("data", fmt::format("none of the {} rows has a token to learn from within max_length = {}", examples.size(), max_length), "raise --max-length or shorten the prompts");
+    examples[i].ids.shrink_to_fit();
+  };
+  SlowProgress progress("tokenizing", static_cast<int64_t>(rows.size()), "rows");
+  parallel_rows(rows.size(), tokenize, [&](size_t done) { progress.update(static_cast<int64_t>(done)); });
+  progress.finish();
+  std::erase_if(examples, [](const Example& example) { return example.supervised() <= 0; });
+  data.cut = cuts;
+  data.dropped = static_cast<int64_t>(rows.size() - examples.size());
+  if (examples.empty())
+    input_error("data", fmt::format("none of the {} rows has a token to learn from within max_length = {}", rows.size(), max_length), "raise --max-length or shorten the prompts");
   return data;
 }
 

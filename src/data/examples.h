@@ -25,9 +25,9 @@ struct TokenizedData {
 
 // Prompt and completion are tokenised apart and joined; EOS ends completions and plain texts, and is learned. Rows longer
 // than `max_length` are cut behind. A row with messages is what the chat template of `model_folder` makes of it, without any
-// further BOS or EOS. Throws Fault::Input when no row is left, when there is no template, and for what it refuses.
+// further BOS or EOS. Without `keep_texts` the examples' rows are empty: training needs tokens alone. Throws Fault::Input when no row is left, when there is no template, and for what it refuses.
 TokenizedData tokenize_rows(std::vector<TextRow> rows, const Tokenizer& tokenizer, const DataConfig& config, int64_t max_length,
-                            const std::filesystem::path& model_folder = {});
+                            const std::filesystem::path& model_folder = {}, bool keep_texts = true);
 
 // A packed batch of whole examples, in their order.
 Batch pack(std::span<const Example* const> examples);

@@ -10,6 +10,7 @@
 
 #include "core/check.h"
 #include "core/files.h"
+#include "data/parallel.h"
 #include "data/table.h"
 
 namespace graft {
@@ -38,24 +39,49 @@ bool has_objects(const Json& row) {
   return std::any_of(row.begin(), row.end(), [](const Json& value) { return value.is_array() && !value.empty() && value[0].is_object(); });
 }
 
-void add_lines(std::istream& in, const std::string& name, std::vector<Record>& records) {
+constexpr size_t kBlockRows = 1 << 14, kBlockBytes = 32 << 20;  // of lines in work at once
+
+struct Line {
+  std::string text;
+  int64_t number = 0;
+};
+
+Record parse_line(const Line& line, const std::string& name) {
+  const std::string where = fmt::format("{} line {}", name, line.number);
+  require_utf8(line.text, where);
+  Json row = parse_row_json(line.text, where);
+  if (!row.is_object())
+    input_error("data", fmt::format("{} must hold an object but holds {}", where, shortened(row)), "one {\"text\": ...} or {\"prompt\": ..., \"completion\": ...} per line");
+  chat::Value ordered = has_objects(row) ? chat::Value::parse(line.text, where) : chat::Value();
+  return {std::move(row), where, std::move(ordered)};
+}
+
+// One thread reads lines, all parse them.
+void take_lines(std::istream& in, const std::string& name, const TakeRecords& take) {
+  std::vector<Line> lines;
+  size_t bytes = 0;
+  const auto flush = [&] {
+    std::vector<Record> block(lines.size());
+    parallel_rows(lines.size(), [&](size_t i) { block[i] = parse_line(lines[i], name); });
+    lines.clear();
+    take(block, bytes);
+    bytes = 0;
+  };
   int64_t number = 0;
   for (std::string line; std::getline(in, line);) {
     ++number;
+    bytes += line.size() + 1;
     if (number == 1 && line.starts_with(kByteOrderMark)) line.erase(0, kByteOrderMark.size());
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    const std::string where = fmt::format("{} line {}", name, number);
-    require_utf8(line, where);
-    Json row = parse_row_json(line, where);
-    if (!row.is_object())
-      input_error("data", fmt::format("{} must hold an object but holds {}", where, shortened(row)), "one {\"text\": ...} or {\"prompt\": ..., \"completion\": ...} per line");
-    chat::Value ordered = has_objects(row) ? chat::Value::parse(line, where) : chat::Value();
-    records.push_back({std::move(row), where, std::move(ordered)});
+    lines.push_back({std::move(line), number});
+    if (lines.size() == kBlockRows || bytes >= kBlockBytes) flush();
   }
   if (in.bad()) input_error("data", fmt::format("cannot read {}", name));
+  if (!lines.empty()) flush();
 }
 
-void add_list(const std::string& name, std::vector<Record>& records) {
+void take_list(const std::string& name, const TakeRecords& take) {
+  std::vector<Record> records;
   const std::string content = read_file(name);
   std::string_view text = content;
   if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
@@ -69,9 +95,11 @@ void add_list(const std::string& name, std::vector<Record>& records) {
     if (!all[i].is_object()) input_error("data", fmt::format("{} must be an object but is {}", where, shortened(all[i])));
     records.push_back({std::move(all[i]), where, conversations ? ordered.list_data().items[i] : chat::Value()});
   }
+  take(records, content.size());
 }
 
-void add_table(const std::string& name, char separator, std::vector<Record>& records) {
+void take_table(const std::string& name, char separator, const TakeRecords& take) {
+  std::vector<Record> records;
   const std::string content = read_file(name);
   std::string_view text = content;
   if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
@@ -91,22 +119,23 @@ void add_table(const std::string& name, char separator, std::vector<Record>& rec
     for (size_t i = 0; i < header.size(); ++i) row[header[i]] = fields[i];
     records.push_back({std::move(row), where});
   }
+  take(records, content.size());
 }
 
-void add_file(const std::string& name, std::vector<Record>& records) {
-  if (name == "-") return add_lines(std::cin, "standard input", records);
+void take_file(const std::string& name, const TakeRecords& take) {
+  if (name == "-") return take_lines(std::cin, "standard input", take);
   std::error_code error;
   const auto status = fs::status(name, error);
   if (!fs::exists(status)) input_error("data", fmt::format("there is no file '{}'", name), "check the path");
   if (fs::is_directory(status)) input_error("data", fmt::format("'{}' is a folder, not a file", name));
   std::string ending = fs::path(name).extension().string();
   std::transform(ending.begin(), ending.end(), ending.begin(), [](unsigned char c) { return std::tolower(c); });
-  if (ending == ".csv") return add_table(name, ',', records);
-  if (ending == ".tsv") return add_table(name, '\t', records);
-  if (ending == ".json") return add_list(name, records);
+  if (ending == ".csv") return take_table(name, ',', take);
+  if (ending == ".tsv") return take_table(name, '\t', take);
+  if (ending == ".json") return take_list(name, take);
   std::ifstream in(name, std::ios::binary);
   if (!in) input_error("data", fmt::format("cannot read '{}'", name), "check the permissions");
-  add_lines(in, name, records);
+  take_lines(in, name, take);
 }
 
 }  // namespace
@@ -139,14 +168,21 @@ std::string shortened(const Json& value) {
   return text.substr(0, end) + "...";
 }
 
-std::vector<Record> read_records(const std::vector<std::string>& files) {
+void each_block(const std::vector<std::string>& files, const TakeRecords& take) {
   if (files.empty()) usage_error("data", "no data file is given", "--data FILE.jsonl");
-  std::vector<Record> records;
   for (auto& name : files) {
-    const size_t before = records.size();
-    add_file(name, records);
-    if (records.size() == before) input_error("data", name == "-" ? "standard input holds no row" : fmt::format("'{}' holds no row", name));
+    bool any = false;
+    take_file(name, [&](std::vector<Record>& block, size_t bytes) {
+      any = any || !block.empty();
+      take(block, bytes);
+    });
+    if (!any) input_error("data", name == "-" ? "standard input holds no row" : fmt::format("'{}' holds no row", name));
   }
+}
+
+std::vector<Record> read_records(const std::vector<std::string>& files) {
+  std::vector<Record> records;
+  each_block(files, [&](std::vector<Record>& block, size_t) { std::move(block.begin(), block.end(), std::back_inserter(records)); });
   return records;
 }
 

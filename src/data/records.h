@@ -1,5 +1,6 @@
 // Rows of data files as they stand there.
 #pragma once
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,10 @@ struct Record {
 // Throws Fault::Input naming file and line: no such file, broken JSON, text that is not UTF-8, a row that is no object or
 // has other fields than the header, no row at all. Throws Fault::Usage when no file is given.
 std::vector<Record> read_records(const std::vector<std::string>& files);
+
+// The same in blocks, in order, so that not all records are in memory at once; `bytes` is what the block took of its file.
+using TakeRecords = std::function<void(std::vector<Record>& block, size_t bytes)>;
+void each_block(const std::vector<std::string>& files, const TakeRecords& take);
 
 // Throws Fault::Input naming `where` unless `text` is UTF-8.
 void require_utf8(std::string_view text, const std::string& where);

@@ -7,6 +7,8 @@
 
 #include "core/check.h"
 #include "core/files.h"
+#include "core/progress.h"
+#include "data/parallel.h"
 #include "data/template.h"
 
 namespace graft {
@@ -62,7 +64,8 @@ class RowReader {
     if (marker_.empty()) usage_error("data", "response_template is empty", "leave it out to learn from the whole text");
   }
 
-  Json fields(const Record& record) const { return columns_.empty() ? record.fields : renamed(record, columns_); }
+  // The row's fields under our names; `storage` holds them where they are not the record's own.
+  const Json& fields(const Record& record, Json& storage) const { return columns_.empty() ? record.fields : storage = renamed(record, columns_); }
 
   // Prompt, completion and references; the completion of a labelled row is the one for `label`.
   void read(const Json& fields, const chat::Value& ordered, TextRow& row) const {
@@ -171,6 +174,67 @@ void add_choices(const RowReader& reader, Json fields, const std::vector<std::st
   row.label = std::find(labels.begin(), labels.end(), own) - labels.begin();
 }
 
+// Records become rows block by block. Those with a label are kept, since the choices come from the labels of all.
+class RowCollector {
+ public:
+  explicit RowCollector(const DataConfig& config) : reader_(config) {}
+
+  void add(std::vector<Record>& block) {
+    const size_t first = rows_.size();
+    rows_.resize(first + block.size());
+    std::vector<std::optional<std::string>> own(block.size());
+    parallel_rows(block.size(), [&](size_t i) {
+      Json storage;
+      const Json& fields = reader_.fields(block[i], storage);
+      TextRow& row = rows_[first + i];
+      row.where = block[i].where;
+      row.id = fields.contains("id") ? as_text(fields.at("id")) : std::to_string(first + i);
+      own[i] = reader_.label(fields, row.where);
+      reader_.read(fields, block[i].ordered, row);
+    });
+    for (size_t i = 0; i < block.size(); ++i)
+      if (own[i]) labelled_.push_back({first + i, std::move(*own[i]), std::move(block[i])});
+  }
+
+  std::vector<TextRow> finish(const fs::path& labels_file) {
+    std::set<std::string> seen;
+    for (auto& item : labelled_) seen.insert(item.label);
+    const auto labels = seen.empty() || labels_file.empty() ? std::vector<std::string>(seen.begin(), seen.end()) : read_labels(labels_file);
+    parallel_rows(labelled_.size(), [&](size_t i) {
+      auto& [at, label, record] = labelled_[i];
+      if (std::find(labels.begin(), labels.end(), label) == labels.end())
+        input_error("data", fmt::format("{}: the label '{}' is not in {}", rows_[at].where, label, labels_file.string()), suggest(label, labels));
+      Json storage;
+      if (labels.size() <= kMostLabels) add_choices(reader_, reader_.fields(record, storage), labels, label, rows_[at]);
+    });
+    for (auto& row : rows_)
+      if (row.references.empty()) row.references = {row.completion};
+    return std::move(rows_);
+  }
+
+ private:
+  struct Labelled {
+    size_t row;
+    std::string label;
+    Record record;
+  };
+  const RowReader reader_;
+  std::vector<TextRow> rows_;
+  std::vector<Labelled> labelled_;
+};
+
+// MiB of all files; 0 when one is no regular file.
+int64_t mebibytes(const std::vector<std::string>& files) {
+  uint64_t bytes = 0;
+  for (auto& file : files) {
+    std::error_code error;
+    const auto size = fs::file_size(file, error);
+    if (error) return 0;
+    bytes += size;
+  }
+  return static_cast<int64_t>(bytes >> 20);
+}
+
 }  // namespace
 
 fs::path labels_beside(const std::vector<std::string>& files) {
@@ -180,31 +244,23 @@ fs::path labels_beside(const std::vector<std::string>& files) {
   return fs::exists(file, error) ? file : fs::path();
 }
 
-std::vector<TextRow> text_rows(const std::vector<Record>& records, const DataConfig& config, const fs::path& labels_file) {
-  const RowReader reader(config);
-  std::vector<TextRow> rows(records.size());
-  std::vector<std::optional<std::string>> own(records.size());
-  std::set<std::string> seen;
-  for (size_t i = 0; i < records.size(); ++i) {
-    const Json fields = reader.fields(records[i]);
-    rows[i].where = records[i].where;
-    rows[i].id = fields.contains("id") ? as_text(fields.at("id")) : std::to_string(i);
-    own[i] = reader.label(fields, rows[i].where);
-    reader.read(fields, records[i].ordered, rows[i]);
-    if (own[i]) seen.insert(*own[i]);
-  }
-  if (!seen.empty()) {
-    const auto labels = labels_file.empty() ? std::vector<std::string>(seen.begin(), seen.end()) : read_labels(labels_file);
-    for (size_t i = 0; i < rows.size(); ++i) {
-      if (!own[i]) continue;
-      if (std::find(labels.begin(), labels.end(), *own[i]) == labels.end())
-        input_error("data", fmt::format("{}: the label '{}' is not in {}", rows[i].where, *own[i], labels_file.string()), suggest(*own[i], labels));
-      if (labels.size() <= kMostLabels) add_choices(reader, reader.fields(records[i]), labels, *own[i], rows[i]);
-    }
-  }
-  for (auto& row : rows)
-    if (row.references.empty()) row.references = {row.completion};
-  return rows;
+std::vector<TextRow> text_rows(std::vector<Record> records, const DataConfig& config, const fs::path& labels_file) {
+  RowCollector collector(config);
+  collector.add(records);
+  return collector.finish(labels_file);
+}
+
+std::vector<TextRow> read_rows(const std::vector<std::string>& files, const DataConfig& config, const fs::path& labels_file) {
+  RowCollector collector(config);
+  SlowProgress progress("reading", mebibytes(files), "MiB");
+  size_t bytes = 0;
+  each_block(files, [&](std::vector<Record>& block, size_t of_file) {
+    collector.add(block);
+    bytes += of_file;
+    progress.update(static_cast<int64_t>(bytes >> 20));
+  });
+  progress.finish();
+  return collector.finish(labels_file);
 }
 
 }  // namespace graft

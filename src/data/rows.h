@@ -36,7 +36,10 @@ struct TextRow {
 //
 // Throws Fault::Usage for bad options, Fault::Input naming the row for a missing column (naming those
 // there are), a value that is no text, and a label that is empty or not in the file.
-std::vector<TextRow> text_rows(const std::vector<Record>& records, const DataConfig& config, const std::filesystem::path& labels_file = {});
+std::vector<TextRow> text_rows(std::vector<Record> records, const DataConfig& config, const std::filesystem::path& labels_file = {});
+
+// text_rows(read_records(files), ...) in less memory, with a progress bar when it takes seconds.
+std::vector<TextRow> read_rows(const std::vector<std::string>& files, const DataConfig& config, const std::filesystem::path& labels_file = {});
 
 // labels.txt in the folder of the first file, or an empty path.
 std::filesystem::path labels_beside(const std::vector<std::string>& files);

@@ -59,12 +59,13 @@ void fill(Model& model, const TensorFolder& files, const fs::path& folder, const
     if (info.shape != shape)
       input_error("model", fmt::format("{}: '{}' must have the shape {} but has {}", folder.string(), found, shape_text(shape), shape_text(info.shape)),
                   "config.json and the weights do not belong together");
-    Tensor stored = files.tensor(found);
+    const Tensor stored = files.tensor(found);
     if (!stored.is_floating_point())
       input_error("model", fmt::format("{}: '{}' is stored as {}, but weights must be F32, F16 or BF16", folder.string(), found, info.dtype));
     const bool kept = options.keep_stored && shape.size() > 1 && c10::elementSize(stored.scalar_type()) < c10::elementSize(dtype);
-    stored = stored.to(device, kept ? stored.scalar_type() : dtype);
-    handle = conv1d ? stored.t() : stored;
+    const Tensor wanted = stored.to(device, kept ? stored.scalar_type() : dtype);  // the view itself where nothing changes
+    if (!wanted.is_same(stored)) files.release(found);
+    handle = conv1d ? wanted.t() : wanted;
   });
   std::vector<std::string> unused;
   for (auto& name : files.names())

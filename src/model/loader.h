@@ -14,7 +14,8 @@ struct LoadOptions {
   bool keep_stored = false;
 };
 
-// Reads and checks the whole folder before any work. float32 weights stay memory-mapped. Throws Fault::Input for a
+// Reads and checks the whole folder before any work. Weights that are stored in the wanted dtype
+// stay memory-mapped (on the CPU), others are converted. Throws Fault::Input for a
 // missing or broken file, an unknown model_type, a missing, mis-shaped or non-floating tensor.
 Model load_model(const std::filesystem::path& folder, const LoadOptions& options = {});
 

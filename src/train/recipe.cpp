@@ -87,7 +87,7 @@ Model base_model(const Recipe& recipe, const MethodRow& row) {
 
 std::vector<Example> load_examples(const Json& files, const char* key, const Recipe& recipe, const Tokenizer& tokenizer, int64_t max_length) {
   const auto names = file_list(files, key);
-  TokenizedData data = tokenize_rows(text_rows(read_records(names), recipe.data_config, labels_beside(names)), tokenizer, recipe.data_config, max_length, recipe.model);
+  TokenizedData data = tokenize_rows(read_rows(names, recipe.data_config, labels_beside(names)), tokenizer, recipe.data_config, max_length, recipe.model, false);
   if (data.cut) log_info("{}: {} rows were cut to {} tokens", key, data.cut, max_length);
   if (data.dropped) log_info("{}: {} rows have nothing to learn from within {} tokens and are left out", key, data.dropped, max_length);
   return std::move(data.examples);

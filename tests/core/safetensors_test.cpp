@@ -9,6 +9,8 @@
 #include "core/files.h"
 #include "core/json.h"
 #include "core/rng.h"
+#include "core/signals.h"
+#include "core/system.h"
 #include "core/torch.h"
 #include "support/support.h"
 
@@ -185,6 +187,34 @@ TEST(Safetensors, TensorsAreViewsThatOutliveTheFile) {
   save_safetensors(folder / "x", {{"a", at::zeros(3)}});  // another file under the name; the old bytes stay mapped
   fs::remove(folder / "x");
   EXPECT_TRUE(a.equal(at::arange(1000, at::kFloat)));
+}
+
+TEST(Safetensors, ReleasedTensorsLeaveMemoryAndReadAgain) {
+  TempFolder folder;
+  const at::Tensor values = at::arange(16 << 20, at::kFloat);
+  save_safetensors(folder / "x", {{"a", values}, {"b", at::ones({3})}});
+  const SafetensorsFile file(folder / "x");
+  const at::Tensor a = file.tensor("a");
+  ASSERT_TRUE(a.equal(values));
+  const int64_t before = resident_memory();
+  file.release("a");
+  EXPECT_LT(resident_memory(), before - (60 << 20));
+  EXPECT_TRUE(a.equal(values));
+  EXPECT_TRUE(file.tensor("b").equal(at::ones({3})));
+}
+
+TEST(Safetensors, AFileThatIsShortenedInUseEndsTheProgramWithAMessage) {
+  TempFolder folder;
+  save_safetensors(folder / "x", {{"a", at::ones({1 << 20})}});
+  const SafetensorsFile file(folder / "x");
+  const at::Tensor a = file.tensor("a");
+  const auto* last = a.const_data_ptr<float>() + a.numel() - 1;
+  const auto use = [&] {
+    explain_bus_errors();
+    fs::resize_file(folder / "x", 4096);
+    std::exit(*static_cast<const volatile float*>(last) == 0 ? 4 : 5);
+  };
+  EXPECT_EXIT(use(), ::testing::ExitedWithCode(3), "x' was shortened or became unreadable");
 }
 
 TEST(Safetensors, UnalignedTensorsAreCopied) {

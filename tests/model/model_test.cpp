@@ -1,6 +1,9 @@
 // Loading, generation with a cache, and a real model's losses.
 #include "model/decoder.h"
 
+#include <cstdio>
+#include <fstream>
+
 #include "core/files.h"
 #include "core/rng.h"
 #include "core/safetensors.h"
@@ -159,6 +162,34 @@ TEST_F(Folder, ShardsPrefixesHalfPrecisionAndSurplusTensorsLoad) {
   EXPECT_DOUBLE_EQ(loss(load_model(folder_.path())), loss(model));
   save_model(model, folder_.path(), {}, at::kBFloat16);
   EXPECT_NEAR(loss(load_model(folder_.path())), loss(model), 0.3);
+}
+
+// The addresses at which this process has the file mapped.
+bool is_mapped(const at::Tensor& tensor, const std::filesystem::path& file) {
+  const auto address = reinterpret_cast<uintptr_t>(tensor.const_data_ptr());
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    unsigned long begin = 0, end = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx", &begin, &end) == 2 && begin <= address && address < end) return line.ends_with(file.string());
+  }
+  return false;
+}
+
+TEST_F(Folder, WeightsOfTheWantedTypeAreViewsOfTheFile) {
+  const auto file = folder_ / "model.safetensors";
+  for (const auto stored : {at::kFloat, at::kBFloat16}) {
+    save_model(random_model(testing::tiny_config("gpt2"), 3), folder_.path(), {}, stored);
+    for (const auto wanted : {at::kFloat, at::kBFloat16}) {
+      Model model = load_model(folder_.path(), {wanted, "cpu"});
+      int64_t views = 0, all = 0;
+      visit_weights(model, [&](const std::string& name, Tensor& weight, const std::vector<int64_t>&, bool) {
+        EXPECT_EQ(weight.scalar_type(), wanted) << name;
+        views += is_mapped(weight, file);
+        ++all;
+      });
+      EXPECT_EQ(views, stored == wanted ? all : 0) << stored << " as " << wanted;
+    }
+  }
 }
 
 TEST_F(Folder, BadFoldersAreInputErrorsThatNameTheThing) {
