@@ -14,6 +14,7 @@
 #include "core/check.h"
 #include "core/files.h"
 #include "core/json.h"
+#include "core/mapped_file.h"
 
 namespace graft {
 namespace fs = std::filesystem;
@@ -97,7 +98,9 @@ struct SafetensorsFile::Mapping {
   std::map<std::string, TensorInfo> tensors;
   std::map<std::string, std::string> metadata;
   ~Mapping() {
-    if (bytes) munmap(const_cast<unsigned char*>(bytes), size);
+    if (!bytes) return;
+    file_unmapped(bytes);
+    munmap(const_cast<unsigned char*>(bytes), size);
   }
 };
 
@@ -111,7 +114,10 @@ SafetensorsFile::SafetensorsFile(const fs::path& path) : mapping_(std::make_shar
   m.size = regular ? static_cast<size_t>(status.st_size) : 0;
   if (regular && m.size >= 8) {
     void* mapped = ::mmap(nullptr, m.size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (mapped != MAP_FAILED) m.bytes = static_cast<const unsigned char*>(mapped);
+    if (mapped != MAP_FAILED) {
+      m.bytes = static_cast<const unsigned char*>(mapped);
+      file_mapped(m.bytes, m.size);
+    }
   }
   ::close(fd);
   if (!regular) input_error("safetensors", fmt::format("'{}' is not a regular file", path.string()));

@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 
+#include "core/mapped_file.h"
 #include "core/torch.h"
 #include "kernels/twins.h"
 
@@ -44,9 +45,52 @@ Tensor onednn_linear(const Tensor& a, const Tensor& b, const Tensor& bias) {
 
 }  // namespace
 
-Tensor product_t(const Tensor& a, const Tensor& b, const Tensor& bias) {
+namespace {
+
+constexpr int64_t kPiece = int64_t{4} << 20;  // elements of a weight that are converted at a time
+
+Tensor same_dtype_product(const Tensor& a, const Tensor& b, const Tensor& bias) {
   if (for_onednn(a, b)) return onednn_linear(a, b, bias);
   return bias.defined() ? at::addmm(bias, a, b.t()) : at::mm(a, b.t());
+}
+
+// A piece of a stored weight, in the dtype of the calculation.
+Tensor fetched(const Tensor& stored, at::ScalarType dtype) {
+  const Tensor piece = stored.to(dtype);
+  let_go(stored);
+  return piece;
+}
+
+}  // namespace
+
+Tensor product_t(const Tensor& a, const Tensor& b, const Tensor& given_bias) {
+  const at::ScalarType dtype = a.scalar_type();
+  const Tensor bias = given_bias.defined() ? given_bias.to(dtype) : given_bias;
+  if (b.scalar_type() == dtype) {
+    const Tensor y = same_dtype_product(a, b, bias);
+    let_go(b);
+    return y;
+  }
+  const int64_t n = b.size(0), k = b.size(1);
+  if (!b.is_cpu() || b.numel() <= kPiece) return same_dtype_product(a, fetched(b, dtype), bias);
+  if (n >= k) {  // columns of the result by themselves
+    Tensor y = at::empty({a.size(0), n}, a.options());
+    const int64_t rows = std::max<int64_t>(64, kPiece / k / 64 * 64);
+    for (int64_t begin = 0; begin < n; begin += rows) {
+      const int64_t count = std::min(rows, n - begin);
+      y.narrow(1, begin, count).copy_(same_dtype_product(a, fetched(b.narrow(0, begin, count), dtype), bias.defined() ? bias.narrow(0, begin, count) : bias));
+    }
+    return y;
+  }
+  Tensor y;  // a sum over pieces of the inner size
+  const int64_t columns = std::max<int64_t>(64, kPiece / n / 64 * 64);
+  for (int64_t begin = 0; begin < k; begin += columns) {
+    const int64_t count = std::min(columns, k - begin);
+    const Tensor part = same_dtype_product(a.narrow(1, begin, count), fetched(b.narrow(1, begin, count), dtype), begin == 0 ? bias : Tensor());
+    if (y.defined()) y.add_(part);
+    else y = part;
+  }
+  return y;
 }
 
 Tensor product(const Tensor& a, const Tensor& b) { return product_t(a, b.t()); }

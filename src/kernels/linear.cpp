@@ -18,7 +18,7 @@ Tensor in_dtype_of(const Tensor& weight, const Tensor& x) {
 }
 
 Tensor applied(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  return product_t(x, in_dtype_of(weight, x), bias.defined() ? in_dtype_of(bias, x) : bias);
+  return product_t(x, weight, bias);
 }
 
 // A result of the right shape that takes no memory and no time.
@@ -37,7 +37,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     const auto saved = ctx->get_saved_variables();
     const Tensor &weight = saved[1], &dy = grads[0];
     Tensor dx, dw, db;
-    if (ctx->needs_input_grad(0)) dx = product(dy, in_dtype_of(weight, dy));
+    if (ctx->needs_input_grad(0)) dx = product(dy, weight);
     if (ctx->saved_data["trained"].toBool()) dw = at::mm(dy.t(), input_again(ctx, "x", saved[0])).to(weight.scalar_type());
     if (ctx->saved_data["bias"].toBool()) db = dy.sum(0);
     return {dx, dw, db, Tensor()};
@@ -82,8 +82,7 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
     for (size_t i = 0; i < scales.size(); ++i) {
       const Tensor &weight = kept[3 + 2 * i], &b = kept[4 + 2 * i];
       if (need_x) {
-        const Tensor w = in_dtype_of(weight, s);
-        const Tensor part = product(dy[i], w);
+        const Tensor part = product(dy[i], weight);
         if (dx.defined()) dx.add_(part);
         else dx = part;
       }

@@ -6,6 +6,7 @@
 #include "core/check.h"
 #include "core/files.h"
 #include "core/log.h"
+#include "core/mapped_file.h"
 #include "core/progress.h"
 #include "core/rng.h"
 #include "core/system.h"
@@ -128,6 +129,7 @@ std::unique_ptr<Prepared> prepare(Recipe recipe) {
   if (!recipe.optim.learning_rate) recipe.optim.learning_rate = row->learning_rate;
   use_threads(recipe.threads);
   const Model base = base_model(recipe, *row);
+  let_go_of_mapped_pages(recipe.low_memory);
   const Tokenizer tokenizer = Tokenizer::load(recipe.model);
   std::optional<AdapterFile> init;
   if (recipe.init_adapter) init = read_adapter(*recipe.init_adapter);
