@@ -56,7 +56,7 @@ StepRecord Trainer::step(const std::vector<Batch>& micro_batches) {
   double total = 0;
   for (auto& batch : micro_batches) {
     if (batch.supervised() == 0) continue;
-    const Tensor loss = loss_sum(adapted_.model, adapted_.sites, batch, recompute_);
+    const Tensor loss = loss_sum(adapted_.model, adapted_.sites, batch, recompute_, {.label_smoothing = config_.label_smoothing});
     total += loss.item<double>();
     (loss / static_cast<double>(record.supervised)).backward();
   }
