@@ -10,6 +10,7 @@
 
 #include "core/heap.h"
 #include "core/json.h"
+#include "core/mapped_file.h"
 #include "core/system.h"
 #include "data/examples.h"
 #include "model/loader.h"
@@ -22,7 +23,7 @@ int main(int argc, char** argv) {
   std::string folder, rows;
   int64_t r = 16, threads = 0;
   std::string recompute = "usual";
-  bool stored = false, make = false;
+  bool stored = false, make = false, low_memory = false;
   app.add_option("model", folder)->required();
   app.add_option("rows", rows)->required();
   app.add_option("--r", r);
@@ -30,6 +31,7 @@ int main(int argc, char** argv) {
   app.add_option("--recompute", recompute);
   app.add_flag("--stored", stored);
   app.add_flag("--make", make);
+  app.add_flag("--low-memory", low_memory);
   CLI11_PARSE(app, argc, argv);
   keep_freed_memory();
   use_own_heap();
@@ -39,6 +41,7 @@ int main(int argc, char** argv) {
     save_model(random_model(plan["config"], 1), folder, {}, stored ? at::kBFloat16 : at::kFloat);
     return 0;
   }
+  let_go_of_mapped_pages(low_memory);
   const Model base = load_model(folder, {{}, "cpu", stored});
   auto method = find_method("lora").make();
   from_json(method->config(), {{"r", r}, {"lora_alpha", 2 * r}, {"target_modules", "all-linear"}}, "lora");
@@ -53,6 +56,7 @@ int main(int argc, char** argv) {
   optim.learning_rate = 1e-4;
   optim.schedule = "constant";
   RecomputeRule rule = usual_recomputation(adapted);
+  if (low_memory) recompute = "block";
   if (recompute != "usual")
     rule = [&](const Batch&) { return Recomputed{recompute == "mlp" ? Recomputed::kAll : 0, recompute == "block" ? Recomputed::kAll : 0}; };
   Trainer trainer(adapted, optim, 1 << 20, 1, rule);

@@ -47,7 +47,7 @@ Tensor onednn_linear(const Tensor& a, const Tensor& b, const Tensor& bias) {
 
 namespace {
 
-constexpr int64_t kPiece = int64_t{4} << 20;  // elements of a weight that are converted at a time
+constexpr int64_t kPiece = kPieceBytes / static_cast<int64_t>(sizeof(float));
 
 Tensor same_dtype_product(const Tensor& a, const Tensor& b, const Tensor& bias) {
   if (for_onednn(a, b)) return onednn_linear(a, b, bias);

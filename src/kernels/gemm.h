@@ -10,6 +10,7 @@ namespace graft::kernels {
 // a [m, k] · bᵀ + bias for a weight b [n, k] and bias [n] or undefined → [m, n]. Any strides; a transposed view costs nothing extra.
 // A weight or bias stored in another dtype is converted to a's on the way, a piece at a time: no whole copy ever exists, and where
 // the pages of a mapped file are let go of after their use (core/mapped_file.h) no whole original is resident either.
+inline constexpr int64_t kPieceBytes = int64_t{16} << 20;  // of a converted piece
 Tensor product_t(const Tensor& a, const Tensor& b, const Tensor& bias = {});
 // a [m, k] · b for a weight b [k, n] → [m, n].
 Tensor product(const Tensor& a, const Tensor& b);

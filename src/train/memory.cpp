@@ -84,7 +84,7 @@ StepMemory MemoryModel::of(int64_t tokens, int64_t supervised, const Recomputed&
   StepMemory m = fixed_;
   m.activations = std::llround(kept(tokens, recomputed));
   const double backward = static_cast<double>(tokens) * (recomputed.blocks > 0 ? work_[2] : recomputed.mlps > 0 ? work_[1] : work_[0]);
-  m.work = std::max<int64_t>(std::llround(backward), kernels::linear_cross_entropy_bytes(supervised, vocab_));
+  m.work = std::max<int64_t>(std::llround(backward), kernels::linear_cross_entropy_bytes(supervised, vocab_, recomputed.blocks > 0 ? kernels::kSmallChunk : 0));
   return m;
 }
 
