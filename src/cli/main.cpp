@@ -38,9 +38,9 @@ void declare(CLI::App& app, std::string& topic) {
   CLI::App* help = app.add_subcommand("help", "shows what a command does");
   help->add_option("command", topic, "the command");
   help->callback([&] {
-    CLI::App* about = topic.empty() ? &app : find_command(app, topic);
-    if (!about) usage_error("help", fmt::format("there is no command '{}'", topic), "graft help lists the commands");
-    fmt::print("{}", about->help());
+    const CLI::App* about = topic.empty() ? nullptr : find_command(app, topic);
+    if (!about && !topic.empty()) usage_error("help", fmt::format("there is no command '{}'", topic), "graft help lists the commands");
+    fmt::print("{}", help_page(app, about));
   });
 }
 
@@ -53,13 +53,13 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    for (CLI::App* sub : app.get_subcommands()) return fmt::print("{}", sub->help()), 0;
-    return fmt::print("{}", app.help()), 0;
+    const auto chosen = app.get_subcommands();
+    return fmt::print("{}", help_page(app, chosen.empty() ? nullptr : chosen[0])), 0;
   } catch (const CLI::CallForVersion&) {
     return fmt::print("{}", kVersionLine), 0;
   } catch (const CLI::ParseError& e) {
     if (argc == 1) {
-      fmt::print("{}", app.help());
+      fmt::print("{}", help_page(app, nullptr));
       usage_error("usage", "no command was given", "graft help COMMAND says more about one");
     }
     std::vector<std::string> known;

@@ -4,13 +4,18 @@
 
 namespace graft {
 
+std::string help_page(const CLI::App& app, const CLI::App* sub) {
+  if (sub) return sub->help(app.get_name());
+  return app.get_formatter()->make_help(&app, app.get_name(), CLI::AppFormatMode::Normal);  // app.help() is a chosen sub-command's
+}
+
 std::string pages_source(CLI::App& app, const std::string& version) {
   std::vector<Page> pages = table_pages();
   pages.push_back({{"--version"}, version});
-  pages.push_back({{"help", "--help", "-h"}, app.help()});
+  pages.push_back({{"help", "--help", "-h"}, help_page(app, nullptr)});
   for (CLI::App* sub : app.get_subcommands([](CLI::App*) { return true; })) {
     const std::string name = sub->get_name();
-    pages.push_back({{"help " + name, name + " --help", name + " -h"}, sub->help()});
+    pages.push_back({{"help " + name, name + " --help", name + " -h"}, help_page(app, sub)});
   }
   // Compilers promise 65536 characters for one literal; parts of it are joined.
   const std::string open = "R\"~page~(", close = ")~page~\"\n";

@@ -12,6 +12,9 @@ struct Page {
   std::string text;
 };
 
+// The help of a sub-command, or of the command itself (null).
+std::string help_page(const CLI::App& app, const CLI::App* sub);
+
 // Of `graft methods` and `graft families`.
 std::vector<Page> table_pages();
 
