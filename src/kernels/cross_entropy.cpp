@@ -1,6 +1,9 @@
 #include "kernels/cross_entropy.h"
 
+#include <ATen/Parallel.h>
+
 #include "core/autograd.h"
+#include "kernels/cpu/elementwise_kernel.h"
 #include "kernels/gemm.h"
 #include "kernels/twins.h"
 
@@ -10,45 +13,75 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// About 64 MiB of logits at a time: enough rows for each pass over the head's weight, few enough to stay out of the way.
-int64_t rows_per_chunk(int64_t vocab) { return std::max<int64_t>(64, (int64_t{16} << 20) / std::max<int64_t>(vocab, 1)); }
+// Rows of each chunk: as many as the bytes allow, in chunks of about the same size, which large products fill up to 64 rows.
+int64_t rows_per_chunk(int64_t rows, const Tensor& h, int64_t vocab, int64_t bytes) {
+  const int64_t most = std::max<int64_t>(1, bytes / std::max<int64_t>(1, vocab * h.element_size()));
+  if (most < 64) return most;
+  const int64_t chunks = (rows + most - 1) / most, each = (rows + chunks - 1) / std::max<int64_t>(1, chunks);
+  return std::min((each + 63) / 64 * 64, most / 64 * 64);
+}
 
 Tensor logits_of(const Tensor& h, const Tensor& weight, const Tensor& bias) {
   const Tensor w = weight.scalar_type() == h.scalar_type() ? weight : weight.to(h.scalar_type());
   return product_t(h, w, bias.defined() ? bias.to(h.scalar_type()) : bias);
 }
 
+bool loss_in_float(const Tensor& logits) { return logits.is_cpu() && logits.scalar_type() == at::kFloat && logits.is_contiguous(); }
+
+// Losses [rows] float64 of shaped logits [rows, vocab], which become their slopes where `slope` is set.
+Tensor row_losses(Tensor& logits, const Tensor& targets, double smoothing, bool slope) {
+  const int64_t rows = logits.size(0), vocab = logits.size(1);
+  if (loss_in_float(logits)) {
+    Tensor losses = at::empty({rows}, logits.options().dtype(at::kDouble));
+    const Tensor wanted = targets.contiguous();
+    const int64_t* tp = wanted.const_data_ptr<int64_t>();
+    double* lp = losses.mutable_data_ptr<double>();
+    float* zp = logits.mutable_data_ptr<float>();
+    const auto& kernels = cpu::elementwise_kernels();
+    at::parallel_for(0, rows, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) lp[r] = kernels.cross_entropy(vocab, zp + r * vocab, tp[r], smoothing, slope);
+    });
+    return losses;
+  }
+  const Tensor target = targets.unsqueeze(1);
+  Tensor picked = logits.gather(1, target).to(at::kDouble);
+  if (smoothing > 0) picked = (1 - smoothing) * picked + smoothing * logits.mean(1, /*keepdim=*/true, at::kDouble);
+  const Tensor peak = std::get<0>(logits.max(1, /*keepdim=*/true));
+  logits.sub_(peak).exp_();
+  const Tensor total = logits.sum(1, /*keepdim=*/true);
+  if (slope) {  // the probabilities, less one at the target
+    logits.div_(total);
+    if (smoothing > 0) logits.sub_(smoothing / static_cast<double>(vocab));
+    logits.scatter_add_(1, target, at::full({1, 1}, smoothing - 1, logits.options()).expand({rows, 1}));
+  }
+  return (total.to(at::kDouble).log() + peak - picked).squeeze(1);
+}
+
 struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& h, const Tensor& weight, const std::optional<Tensor>& optional_bias,
-                        const Tensor& targets, double scale, double softcap) {
+  static Tensor forward(AutogradContext* ctx, const Tensor& h, const Tensor& weight, const std::optional<Tensor>& optional_bias, const Tensor& targets,
+                        double scale, double softcap, double smoothing, int64_t chunk_bytes) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const Tensor bias = optional_bias.value_or(Tensor());
-    const int64_t rows = h.size(0), chunk = rows_per_chunk(weight.size(0));
+    const int64_t rows = h.size(0), chunk = rows_per_chunk(rows, h, weight.size(0), chunk_bytes);
     const bool need_h = h.requires_grad(), need_w = weight.requires_grad(), need_b = bias.defined() && bias.requires_grad();
+    const bool any = need_h || need_w || need_b;
     const Tensor w = weight.scalar_type() == h.scalar_type() ? weight : weight.to(h.scalar_type());
     Tensor dh = need_h ? at::empty_like(h) : Tensor(), dw = need_w ? at::zeros(weight.sizes(), h.options()) : Tensor();
     Tensor db = need_b ? at::zeros(bias.sizes(), h.options()) : Tensor();
     Tensor loss = at::zeros({}, h.options().dtype(at::kDouble));
     for (int64_t begin = 0; begin < rows; begin += chunk) {
       const int64_t n = std::min(chunk, rows - begin);
-      const Tensor x = h.narrow(0, begin, n), target = targets.narrow(0, begin, n).unsqueeze(1);
-      Tensor logits = logits_of(x, weight, bias), slope;
+      const Tensor x = h.narrow(0, begin, n);
+      Tensor logits = logits_of(x, weight, bias), cap_slope;
       if (scale != 1) logits.mul_(scale);
       if (softcap > 0) {
         logits.div_(softcap).tanh_();
-        slope = logits.square().neg_().add_(1);  // of the cap
+        if (any) cap_slope = logits.square().neg_().add_(1);
         logits.mul_(softcap);
       }
-      const Tensor picked = logits.gather(1, target);
-      const Tensor peak = std::get<0>(logits.max(1, /*keepdim=*/true));
-      logits.sub_(peak).exp_();
-      const Tensor total = logits.sum(1, /*keepdim=*/true);
-      loss += (total.log() + peak - picked).sum(at::kDouble);
-      if (!(need_h || need_w || need_b)) continue;
-      logits.div_(total);  // now the probabilities; minus one at the target gives the gradient
-      logits.scatter_add_(1, target, at::full({1, 1}, -1.0, logits.options()).expand({n, 1}));
-      if (slope.defined()) logits.mul_(slope);
-      if (scale != 1) logits.mul_(scale);
+      loss += row_losses(logits, targets.narrow(0, begin, n), smoothing, any).sum();
+      if (cap_slope.defined()) logits.mul_(cap_slope);
+      if (any && scale != 1) logits.mul_(scale);
       if (need_h) dh.narrow(0, begin, n).copy_(product(logits, w));
       if (need_w) dw.addmm_(logits.t(), x);
       if (need_b) db.add_(logits.sum(0));
@@ -59,7 +92,7 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
     const auto times = [&](const Tensor& g) { return g.defined() ? g * grads[0] : Tensor(); };
-    return {times(saved[0]), times(saved[1]), times(saved[2]), Tensor(), Tensor(), Tensor()};
+    return {times(saved[0]), times(saved[1]), times(saved[2]), Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
   }
 };
 
@@ -70,14 +103,22 @@ Tensor shaped_logits(const Tensor& logits, const LogitShape& shape) {
   return shape.softcap > 0 ? at::tanh(scaled / shape.softcap) * shape.softcap : scaled;
 }
 
-Tensor linear_cross_entropy_composed(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets, const LogitShape& shape) {
-  const Tensor logits = at::matmul(h, weight.to(h.scalar_type()).t());
-  return at::nll_loss(at::log_softmax(shaped_logits(bias.defined() ? logits + bias : logits, shape), 1), targets, {}, at::Reduction::Sum);
+Tensor cross_entropy_composed(const Tensor& logits, const Tensor& targets, double label_smoothing) {
+  const Tensor log_p = at::log_softmax(logits, 1), likelihood = at::nll_loss(log_p, targets, {}, at::Reduction::Sum);
+  return label_smoothing > 0 ? (1 - label_smoothing) * likelihood - label_smoothing * log_p.mean(1).sum() : likelihood;
 }
 
-Tensor linear_cross_entropy(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets, const LogitShape& shape) {
-  if (composed_only()) return linear_cross_entropy_composed(h, weight, bias, targets, shape);
-  return LinearCrossEntropy::apply(h, weight, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt, targets, shape.scale, shape.softcap);
+Tensor linear_cross_entropy_composed(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets, const LogitShape& shape,
+                                     const LossOptions& options) {
+  const Tensor logits = at::matmul(h, weight.to(h.scalar_type()).t());
+  return cross_entropy_composed(shaped_logits(bias.defined() ? logits + bias : logits, shape), targets, options.label_smoothing);
+}
+
+Tensor linear_cross_entropy(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets, const LogitShape& shape,
+                            const LossOptions& options) {
+  if (composed_only()) return linear_cross_entropy_composed(h, weight, bias, targets, shape, options);
+  return LinearCrossEntropy::apply(h, weight, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt, targets, shape.scale, shape.softcap,
+                                   options.label_smoothing, options.chunk_bytes);
 }
 
 int64_t linear_cross_entropy_bytes(int64_t supervised, int64_t vocab) {
@@ -87,12 +128,11 @@ int64_t linear_cross_entropy_bytes(int64_t supervised, int64_t vocab) {
 Tensor token_losses(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets, const LogitShape& shape) {
   at::NoGradGuard no_grad;
   Tensor losses = at::empty({h.size(0)}, h.options().dtype(at::kDouble));
-  const int64_t chunk = rows_per_chunk(weight.size(0));
+  const int64_t chunk = rows_per_chunk(h.size(0), h, weight.size(0), LossOptions().chunk_bytes);
   for (int64_t begin = 0; begin < h.size(0); begin += chunk) {
     const int64_t n = std::min(chunk, h.size(0) - begin);
-    const Tensor scores = shaped_logits(logits_of(h.narrow(0, begin, n), weight, bias), shape);
-    const Tensor picked = scores.gather(1, targets.narrow(0, begin, n).unsqueeze(1)).squeeze(1);
-    losses.narrow(0, begin, n).copy_(scores.logsumexp(1) - picked);
+    Tensor scores = shaped_logits(logits_of(h.narrow(0, begin, n), weight, bias), shape);
+    losses.narrow(0, begin, n).copy_(row_losses(scores, targets.narrow(0, begin, n), 0, false));
   }
   return losses;
 }

@@ -11,10 +11,19 @@ struct LogitShape {
 };
 Tensor shaped_logits(const Tensor& logits, const LogitShape& shape);
 
+struct LossOptions {
+  double label_smoothing = 0;  // e: (1 − e) · −log p[target] + e · mean over the vocabulary of −log p (arXiv 1512.00567)
+  int64_t chunk_bytes = int64_t{64} << 20;  // of logits at a time: enough rows for each pass over the head's weight
+};
+
 // h [supervised, width], weight [vocab, width], bias [vocab] or undefined, targets [supervised] int64.
-// → the sum over tokens of −log softmax(shape(h Wᵀ + b))[target], a scalar. The gradients are computed in the forward pass.
-Tensor linear_cross_entropy(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets, const LogitShape& shape = {});
-Tensor linear_cross_entropy_composed(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets, const LogitShape& shape = {});
+// → the sum over tokens of −log softmax(shape(h Wᵀ + b))[target], smoothed, a scalar. The gradients are computed in the forward pass.
+Tensor linear_cross_entropy(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets, const LogitShape& shape = {},
+                            const LossOptions& options = {});
+Tensor linear_cross_entropy_composed(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets, const LogitShape& shape = {},
+                                     const LossOptions& options = {});
+// The same loss of logits that exist already.
+Tensor cross_entropy_composed(const Tensor& logits, const Tensor& targets, double label_smoothing = 0);
 
 // Bytes of logits that a call with so many supervised tokens holds at once.
 int64_t linear_cross_entropy_bytes(int64_t supervised, int64_t vocab);

@@ -2,11 +2,8 @@
 
 #include <ATen/Parallel.h>
 
-#include <cmath>
-
 #include "core/autograd.h"
-#include "kernels/cpu.h"
-#include "kernels/recompute.h"
+#include "kernels/cpu/elementwise_kernel.h"
 #include "kernels/twins.h"
 
 namespace graft::kernels {
@@ -15,88 +12,124 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-template <class T>
-GRAFT_VECTORISED T forward_row(const T* x, const T* weight, T* y, int64_t width, double eps) {
-  T sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < width; ++i) sum += x[i] * x[i];
-  const T scale = T(1) / std::sqrt(sum / T(width) + T(eps));
-#pragma omp simd
-  for (int64_t i = 0; i < width; ++i) y[i] = x[i] * scale * weight[i];
-  return scale;
+// Rows of a task. Fixed, so that sums over rows do not depend on the number of threads.
+constexpr int64_t kRowsPerTask = 32;
+
+bool norm_in_float(const Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
+
+struct Normalised {
+  Tensor y, scales;  // scales [rows, 1]
+};
+
+Normalised rms_value(const Tensor& x, const Tensor& gain, double eps) {
+  if (!norm_in_float(x)) {
+    const Tensor scales = at::rsqrt(x.square().mean(-1, true) + eps);
+    return {x * scales * gain, scales};
+  }
+  const int64_t rows = x.size(0), width = x.size(1);
+  Tensor y = at::empty_like(x), scales = at::empty({rows, 1}, x.options());
+  const float *xp = x.const_data_ptr<float>(), *gp = gain.const_data_ptr<float>();
+  float *yp = y.mutable_data_ptr<float>(), *sp = scales.mutable_data_ptr<float>();
+  const auto& kernels = cpu::elementwise_kernels();
+  at::parallel_for(0, rows, kRowsPerTask, [&](int64_t begin, int64_t end) {
+    kernels.rms_forward(end - begin, width, xp + begin * width, gp, static_cast<float>(eps), yp + begin * width, sp + begin);
+  });
+  return {y, scales};
 }
 
-// dx = scale · (g − x · scale² · mean(g·x)) with g = dy · weight
-template <class T>
-GRAFT_VECTORISED void backward_row(const T* x, const T* weight, const T* dy, T scale, T* dx, int64_t width) {
-  T dot = 0;
-#pragma omp simd reduction(+ : dot)
-  for (int64_t i = 0; i < width; ++i) dot += dy[i] * weight[i] * x[i];
-  const T shift = dot * scale * scale / T(width);
-#pragma omp simd
-  for (int64_t i = 0; i < width; ++i) dx[i] = scale * (dy[i] * weight[i] - x[i] * shift);
+// dx = scale · (g − x · scale² · mean(g · x)) with g = dy · gain; the gain's slope is Σ dy · x · scale over the rows.
+variable_list rms_slopes(const Tensor& x, const Tensor& gain, const Tensor& scales, const Tensor& dy, bool need_x, bool need_gain) {
+  if (!norm_in_float(x)) {
+    const Tensor g = dy * gain, n = x * scales;
+    return {need_x ? (g - n * (g * n).mean(-1, true)) * scales : Tensor(), need_gain ? (dy * n).sum(0) : Tensor()};
+  }
+  const int64_t rows = x.size(0), width = x.size(1), tasks = (rows + kRowsPerTask - 1) / kRowsPerTask;
+  Tensor dx = need_x ? at::empty_like(x) : Tensor(), sums = need_gain ? at::zeros({tasks, width}, x.options()) : Tensor();
+  const float *xp = x.const_data_ptr<float>(), *gp = gain.const_data_ptr<float>(), *sp = scales.const_data_ptr<float>(), *dp = dy.const_data_ptr<float>();
+  float *dxp = need_x ? dx.mutable_data_ptr<float>() : nullptr, *sums_p = need_gain ? sums.mutable_data_ptr<float>() : nullptr;
+  const auto& kernels = cpu::elementwise_kernels();
+  at::parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t row = task * kRowsPerTask, offset = row * width;
+      kernels.rms_backward(std::min(kRowsPerTask, rows - row), width, xp + offset, gp, sp + row, dp + offset, dxp ? dxp + offset : nullptr,
+                           sums_p ? sums_p + task * width : nullptr);
+    }
+  });
+  return {dx, need_gain ? sums.sum(0) : Tensor()};
 }
-
-constexpr int64_t kRowsPerTask = 16;
 
 struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
   static Tensor forward(AutogradContext* ctx, const Tensor& input, const Tensor& weight, double eps) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const Tensor x = input.contiguous(), w = weight.to(x.scalar_type()).contiguous();
-    const auto [y, scales] = output(x, w, eps);
-    ctx->saved_data["eps"] = eps;
-    ctx->save_for_backward({x, weight, scales});
-    return y;
+    const Tensor x = input.contiguous();
+    const Normalised n = rms_value(x, weight.to(x.scalar_type()).contiguous(), eps);
+    ctx->save_for_backward({x, weight, n.scales});
+    return n.y;
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    const Tensor &x = saved[0], &weight = saved[1], &scales = saved[2];
-    const Tensor dy = grads[0].contiguous(), w = weight.to(x.scalar_type()).contiguous();
-    const int64_t rows = x.size(0), width = x.size(1);
-    Tensor dx, dw;
-    if (ctx->needs_input_grad(0)) {
-      dx = at::empty_like(x);
-      const auto run = [&](auto zero) {
-        using T = decltype(zero);
-        const T *xp = x.const_data_ptr<T>(), *wp = w.const_data_ptr<T>(), *gp = dy.const_data_ptr<T>(), *sp = scales.const_data_ptr<T>();
-        T* dp = dx.mutable_data_ptr<T>();
-        at::parallel_for(0, rows, kRowsPerTask, [&](int64_t begin, int64_t end) {
-          for (int64_t r = begin; r < end; ++r)
-            backward_row(xp + r * width, wp, gp + r * width, sp[r], dp + r * width, width);
-        });
-      };
-      if (x.scalar_type() == at::kDouble) run(double{});
-      else run(float{});
-    }
-    if (weight.requires_grad()) dw = (dy * x * scales.unsqueeze(1)).sum(0).to(weight.scalar_type());
-    return {dx, dw, Tensor()};
-  }
-  static Tensor again(AutogradContext* ctx) {
-    const auto saved = ctx->get_saved_variables();
-    return output(saved[0], saved[1].to(saved[0].scalar_type()).contiguous(), ctx->saved_data["eps"].toDouble()).first;
-  }
-
- private:
-  // y and the scale of each row.
-  static std::pair<Tensor, Tensor> output(const Tensor& x, const Tensor& w, double eps) {
-    const int64_t rows = x.size(0), width = x.size(1);
-    Tensor y = at::empty_like(x), scales = at::empty({rows}, x.options());
-    const auto run = [&](auto zero) {
-      using T = decltype(zero);
-      const T *xp = x.const_data_ptr<T>(), *wp = w.const_data_ptr<T>();
-      T *yp = y.mutable_data_ptr<T>(), *sp = scales.mutable_data_ptr<T>();
-      at::parallel_for(0, rows, kRowsPerTask, [&](int64_t begin, int64_t end) {
-        for (int64_t r = begin; r < end; ++r) sp[r] = forward_row(xp + r * width, wp, yp + r * width, width, eps);
-      });
-    };
-    if (x.scalar_type() == at::kDouble) run(double{});
-    else run(float{});
-    return {y, scales};
+    const Tensor &x = saved[0], &weight = saved[1];
+    const auto slopes = rms_slopes(x, weight.to(x.scalar_type()).contiguous(), saved[2], grads[0].contiguous(), ctx->needs_input_grad(0), weight.requires_grad());
+    return {slopes[0], slopes[1].defined() ? slopes[1].to(weight.scalar_type()) : Tensor(), Tensor()};
   }
 };
-const bool rms_norm_computes_again = computes_again<RmsNormFunction>();
 
-bool fused_here(const Tensor& x) { return !composed_only() && x.is_cpu() && x.dim() == 2 && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble); }
+struct LayerNormalised {
+  Tensor y, moments;  // moments [rows, 2]: mean and scale
+};
+
+LayerNormalised layer_value(const Tensor& x, const Tensor& gain, const Tensor& shift, double eps) {
+  const int64_t width = x.size(-1), rows = x.numel() / width;
+  Tensor y = at::empty_like(x), moments = at::empty({rows, 2}, x.options());
+  const float *xp = x.const_data_ptr<float>(), *gp = gain.defined() ? gain.const_data_ptr<float>() : nullptr;
+  const float* shift_p = shift.defined() ? shift.const_data_ptr<float>() : nullptr;
+  float *yp = y.mutable_data_ptr<float>(), *mp = moments.mutable_data_ptr<float>();
+  const auto& kernels = cpu::elementwise_kernels();
+  at::parallel_for(0, rows, kRowsPerTask, [&](int64_t begin, int64_t end) {
+    kernels.layer_forward(end - begin, width, xp + begin * width, gp, shift_p, static_cast<float>(eps), yp + begin * width, mp + 2 * begin);
+  });
+  return {y, moments};
+}
+
+// The slopes of x, gain and shift.
+variable_list layer_slopes(const Tensor& x, const Tensor& gain, const Tensor& moments, const Tensor& dy, bool need_x, bool need_gain, bool need_shift) {
+  const int64_t width = x.size(-1), rows = x.numel() / width, tasks = (rows + kRowsPerTask - 1) / kRowsPerTask;
+  const auto sums = [&](bool need) { return need ? at::zeros({tasks, width}, x.options()) : Tensor(); };
+  Tensor dx = need_x ? at::empty_like(x) : Tensor(), gain_sums = sums(need_gain), shift_sums = sums(need_shift);
+  const auto memory = [](Tensor& t) { return t.defined() ? t.mutable_data_ptr<float>() : nullptr; };
+  const float *xp = x.const_data_ptr<float>(), *gp = gain.defined() ? gain.const_data_ptr<float>() : nullptr;
+  const float *mp = moments.const_data_ptr<float>(), *dp = dy.const_data_ptr<float>();
+  float *dxp = memory(dx), *gain_p = memory(gain_sums), *shift_p = memory(shift_sums);
+  const auto& kernels = cpu::elementwise_kernels();
+  at::parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t row = task * kRowsPerTask, offset = row * width;
+      kernels.layer_backward(std::min(kRowsPerTask, rows - row), width, xp + offset, gp, mp + 2 * row, dp + offset, dxp ? dxp + offset : nullptr,
+                             gain_p ? gain_p + task * width : nullptr, shift_p ? shift_p + task * width : nullptr);
+    }
+  });
+  return {dx, need_gain ? gain_sums.sum(0) : Tensor(), need_shift ? shift_sums.sum(0) : Tensor()};
+}
+
+struct LayerNormFunction : torch::autograd::Function<LayerNormFunction> {
+  static Tensor forward(AutogradContext* ctx, const Tensor& input, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
+    at::AutoDispatchBelowADInplaceOrView guard;
+    const auto dense = [](const std::optional<Tensor>& t) { return t ? t->contiguous() : Tensor(); };
+    const Tensor x = input.contiguous(), gain = dense(weight);
+    const LayerNormalised n = layer_value(x, gain, dense(bias), eps);
+    ctx->save_for_backward({x, gain, n.moments});
+    ctx->saved_data["gain"] = weight && weight->requires_grad();
+    ctx->saved_data["shift"] = bias && bias->requires_grad();
+    return n.y;
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    auto slopes = layer_slopes(saved[0], saved[1], saved[2], grads[0].contiguous(), ctx->needs_input_grad(0), ctx->saved_data["gain"].toBool(),
+                               ctx->saved_data["shift"].toBool());
+    slopes.push_back(Tensor());
+    return slopes;
+  }
+};
 
 }  // namespace
 
@@ -106,12 +139,19 @@ Tensor rms_norm_composed(const Tensor& x, const Tensor& weight, double eps) {
 
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
   if (x.scalar_type() == at::kHalf || x.scalar_type() == at::kBFloat16) return rms_norm(x.to(at::kFloat), weight.to(at::kFloat), eps).to(x.scalar_type());
-  if (!fused_here(x)) return rms_norm_composed(x, weight, eps);
+  if (composed_only() || x.dim() != 2) return rms_norm_composed(x, weight, eps);
   return RmsNormFunction::apply(x, weight, eps);
 }
 
-Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+Tensor layer_norm_composed(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
   return at::layer_norm(x, {x.size(-1)}, weight, bias, eps);
+}
+
+Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+  const auto fits = [](const Tensor& t) { return !t.defined() || norm_in_float(t); };
+  if (composed_only() || !norm_in_float(x) || !fits(weight) || !fits(bias) || x.numel() == 0) return layer_norm_composed(x, weight, bias, eps);
+  const auto given = [](const Tensor& t) { return t.defined() ? std::optional<Tensor>(t) : std::nullopt; };
+  return LayerNormFunction::apply(x, given(weight), given(bias), eps);
 }
 
 }  // namespace graft::kernels

@@ -9,7 +9,8 @@ namespace graft::kernels {
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps);
 Tensor rms_norm_composed(const Tensor& x, const Tensor& weight, double eps);
 
-// bias may be undefined. libtorch's own fused operation.
+// (x − mean) / sqrt(variance + eps) · weight + bias over the last dimension; weight and bias may be undefined.
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);
+Tensor layer_norm_composed(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);
 
 }  // namespace graft::kernels

@@ -20,6 +20,7 @@ struct Param {
   Tensor value;       // a leaf that requires grad; float32 whatever the base's dtype (float64 in gradient checks)
   bool decay = true;  // false for biases, norms and factors whose identity is 1
   bool transposed = false;  // the file holds the transpose: a base weight that is stored as [in, out]
+  double lr_factor = 1;     // its learning rate over the run's
 };
 
 // What attaching may use.

@@ -62,21 +62,16 @@ Tensor attention(const Model& m, const Block& b, int64_t i, const Tensor& n, con
   return board.linear(Site::O, i, b.o, attend(m, i, h.q, h.k, h.v, board, pass));
 }
 
-Tensor gated(const ModelConfig& c, const Tensor& gate, const Tensor& up) {
-  if (c.activation == "silu" || c.activation == "swish") return kernels::swiglu(gate, up);
-  return kernels::activate(gate, c.activation) * up;
-}
-
 Tensor mlp(const Model& m, const Block& b, int64_t i, const Tensor& n, const Sites& board, bool values_needed) {
   const auto& c = m.config;
   Tensor inner;
   if (!b.gate_up.path.empty()) {
     const auto halves = board.linear(Site::GateUp, i, b.gate_up, n).chunk(2, 1);
-    inner = gated(c, halves[0].contiguous(), halves[1].contiguous());
+    inner = kernels::gated(halves[0], halves[1], c.activation);
   } else if (!b.gate.path.empty()) {
     const Sites::Member members[] = {{Site::Gate, &b.gate}, {Site::Up, &b.up}};
     const auto parts = board.linears(i, members, n);
-    inner = gated(c, parts[0], parts[1]);
+    inner = kernels::gated(parts[0], parts[1], c.activation);
   } else {
     inner = kernels::activate(board.linear(Site::Up, i, b.up, n), c.activation);
   }

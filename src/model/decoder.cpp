@@ -2,7 +2,6 @@
 
 #include "core/check.h"
 #include "core/torch.h"
-#include "kernels/cross_entropy.h"
 #include "model/block.h"
 #include "model/checkpoint.h"
 #include "model/rope.h"
@@ -101,14 +100,14 @@ Tensor logits(const Model& model, const Sites& sites, const Tensor& hidden) {
   return kernels::shaped_logits(sites.linear(Site::Head, -1, model.head_linear(), hidden), logit_shape(model.config));
 }
 
-Tensor loss_sum(const Model& model, const Sites& sites, const Batch& batch, const Recomputed& recomputed) {
+Tensor loss_sum(const Model& model, const Sites& sites, const Batch& batch, const Recomputed& recomputed, const kernels::LossOptions& options) {
   Pass pass = lay_out(model, sites, batch);
   pass.recomputed = recomputed;
   const Tensor h = hidden_states(model, sites, pass).index_select(0, pass.predict);
-  if (sites.has_edit(Site::Head, -1)) return at::nll_loss(at::log_softmax(logits(model, sites, h), 1), pass.targets, {}, at::Reduction::Sum);
+  if (sites.has_edit(Site::Head, -1)) return kernels::cross_entropy_composed(logits(model, sites, h), pass.targets, options.label_smoothing);
   sites.visited(Site::Head, -1);
   const Linear head = model.head_linear();
-  return kernels::linear_cross_entropy(h, head.weight, head.bias, pass.targets, logit_shape(model.config));
+  return kernels::linear_cross_entropy(h, head.weight, head.bias, pass.targets, logit_shape(model.config), options);
 }
 
 Tensor token_losses(const Model& model, const Sites& sites, const Batch& batch) {

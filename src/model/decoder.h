@@ -1,5 +1,6 @@
 // Running a model: from a packed batch to hidden states, logits and losses.
 #pragma once
+#include "kernels/cross_entropy.h"
 #include "model/family.h"
 
 namespace graft {
@@ -14,7 +15,7 @@ Tensor hidden_states(const Model& model, const Sites& sites, const Pass& pass);
 Tensor logits(const Model& model, const Sites& sites, const Tensor& hidden);
 
 // Sum of token losses over the batch's supervised tokens, a scalar with gradient.
-Tensor loss_sum(const Model& model, const Sites& sites, const Batch& batch, const Recomputed& recomputed = {});
+Tensor loss_sum(const Model& model, const Sites& sites, const Batch& batch, const Recomputed& recomputed = {}, const kernels::LossOptions& options = {});
 
 // −log p of every supervised token, [supervised] float64, without gradient.
 Tensor token_losses(const Model& model, const Sites& sites, const Batch& batch);

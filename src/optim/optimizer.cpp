@@ -1,11 +1,13 @@
 #include "optim/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <numbers>
 
 #include "core/check.h"
 #include "core/torch.h"
+#include "kernels/adamw.h"
 
 namespace graft {
 
@@ -19,6 +21,7 @@ void OptimConfig::visit(Fields& f) {
   f("beta2", beta2, "AdamW's decay of the second moment", between(0, 0.9999999));
   f("eps", eps, "AdamW's epsilon", above(0));
   f("clip", clip, "largest norm of all gradients together; 0: off", at_least(0));
+  f("label_smoothing", label_smoothing, "share of the training loss that is the mean over the vocabulary of -log p", between(0, 1));
 }
 
 double schedule_factor(const std::string& schedule, int64_t step, int64_t steps, int64_t warmup) {
@@ -39,80 +42,71 @@ int64_t warmup_steps(const std::string& text, int64_t steps) {
 }
 
 Optimizer::Optimizer(std::vector<Param> params, const OptimConfig& config) : params_(std::move(params)), config_(config) {
-  groups_.resize(2);
-  groups_[0].weight_decay = config.weight_decay;
-  for (auto& p : params_) {
-    Group& group = groups_[p.decay ? 0 : 1];
-    group.params.push_back(p.value);
-    group.first.push_back(at::zeros_like(p.value));
-    group.second.push_back(at::zeros_like(p.value));
-    group.steps.push_back(at::zeros({}, at::kFloat).to(p.value.device()));
+  for (size_t i = 0; i < params_.size(); ++i) {
+    const Param& p = params_[i];
+    const double weight_decay = p.decay ? config.weight_decay : 0;
+    auto group = std::find_if(groups_.begin(), groups_.end(), [&](const Group& g) { return g.lr_factor == p.lr_factor && g.weight_decay == weight_decay; });
+    if (group == groups_.end()) group = groups_.insert(groups_.end(), {p.lr_factor, weight_decay, {}});
+    group->members.push_back(i);
+    moments_.push_back({at::zeros_like(p.value), at::zeros_like(p.value), at::zeros({}, at::kFloat).to(p.value.device())});
   }
 }
 
 double Optimizer::clip(double limit) {
   at::NoGradGuard no_grad;
-  std::vector<Tensor> norms;
+  std::vector<Tensor> gradients;
   for (auto& p : params_)
-    if (p.value.grad().defined()) norms.push_back(at::linalg_vector_norm(p.value.grad(), 2));
-  if (norms.empty()) return 0;
-  const double norm = at::linalg_vector_norm(at::stack(norms), 2).item<double>();
-  if (limit > 0 && norm > limit)
-    for (auto& p : params_)
-      if (p.value.grad().defined()) p.value.mutable_grad().mul_(limit / (norm + 1e-6));
+    if (p.value.grad().defined()) gradients.push_back(p.value.grad());
+  const double norm = kernels::total_norm(gradients);
+  gradient_factor_ = limit > 0 ? std::min(1.0, limit / (norm + 1e-6)) : 1;
   return norm;
 }
 
-void Optimizer::adamw(Group& group, double learning_rate) {
-  std::vector<Tensor> params, grads, first, second, steps;
-  for (size_t i = 0; i < group.params.size(); ++i) {
-    if (!group.params[i].grad().defined()) continue;
-    group.steps[i].add_(1);
-    params.push_back(group.params[i]);
-    grads.push_back(group.params[i].grad());
-    if (grads.back().strides() != params.back().strides()) {  // the fused kernel walks memory in order
-      const Tensor same = at::empty_like(params.back());
-      grads.back() = same.copy_(grads.back());
-    }
-    first.push_back(group.first[i]);
-    second.push_back(group.second[i]);
-    steps.push_back(group.steps[i]);
+void Optimizer::sgd(const Group& group, double learning_rate) {
+  for (const size_t i : group.members) {
+    Tensor p = params_[i].value;
+    if (!p.grad().defined()) continue;
+    if (gradient_factor_ != 1) p.mutable_grad().mul_(gradient_factor_);
+    p.mul_(1 - learning_rate * group.weight_decay).sub_(p.grad(), learning_rate);
   }
-  if (params.empty()) return;
-  at::_fused_adamw_(params, grads, first, second, {}, steps, learning_rate, config_.beta1, config_.beta2, group.weight_decay, config_.eps,
-                    /*amsgrad=*/false, /*maximize=*/false);
+}
+
+void Optimizer::adamw(const Group& group, double learning_rate) {
+  std::vector<kernels::AdamWTensor> tensors;
+  for (const size_t i : group.members) {
+    const Tensor& p = params_[i].value;
+    if (!p.grad().defined()) continue;
+    if (p.grad().strides() != p.strides()) {  // updates walk memory in order
+      const Tensor same = at::empty_like(p);
+      p.mutable_grad() = same.copy_(p.grad());
+    }
+    tensors.push_back({p, p.grad(), moments_[i].first, moments_[i].second, moments_[i].steps});
+  }
+  kernels::adamw(tensors, {learning_rate, config_.beta1, config_.beta2, group.weight_decay, config_.eps, gradient_factor_});
 }
 
 void Optimizer::step(double learning_rate) {
   at::NoGradGuard no_grad;
   for (auto& group : groups_) {
-    if (config_.optimizer == "adamw") {
-      adamw(group, learning_rate);
-      continue;
-    }
-    for (auto& p : group.params)
-      if (p.grad().defined()) p.mul_(1 - learning_rate * group.weight_decay).sub_(p.grad(), learning_rate);
+    if (config_.optimizer == "adamw") adamw(group, learning_rate * group.lr_factor);
+    else sgd(group, learning_rate * group.lr_factor);
   }
+  gradient_factor_ = 1;
 }
 
 void Optimizer::clear_gradients() {
+  gradient_factor_ = 1;
   for (auto& p : params_) p.value.mutable_grad().reset();
 }
 
 NamedTensors Optimizer::state() const {
   NamedTensors tensors;
-  std::map<const c10::TensorImpl*, std::string> names;
-  for (auto& p : params_) {
-    names[p.value.unsafeGetTensorImpl()] = p.name;
-    tensors.emplace_back("param." + p.name, p.value.detach());
+  for (auto& p : params_) tensors.emplace_back("param." + p.name, p.value.detach());
+  for (size_t i = 0; i < params_.size(); ++i) {
+    tensors.emplace_back("first." + params_[i].name, moments_[i].first);
+    tensors.emplace_back("second." + params_[i].name, moments_[i].second);
+    tensors.emplace_back("steps." + params_[i].name, moments_[i].steps);
   }
-  for (auto& group : groups_)
-    for (size_t i = 0; i < group.params.size(); ++i) {
-      const std::string& name = names.at(group.params[i].unsafeGetTensorImpl());
-      tensors.emplace_back("first." + name, group.first[i]);
-      tensors.emplace_back("second." + name, group.second[i]);
-      tensors.emplace_back("steps." + name, group.steps[i]);
-    }
   return tensors;
 }
 

@@ -11,7 +11,7 @@ namespace graft {
 struct OptimConfig : Config {
   std::optional<double> learning_rate;  // unset: the method's default
   std::string optimizer = "adamw", schedule = "linear", warmup = "0";
-  double weight_decay = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, clip = 1;
+  double weight_decay = 0, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, clip = 1, label_smoothing = 0;
   void visit(Fields& f) override;
 };
 
@@ -26,8 +26,9 @@ class Optimizer {
   // Holds handles of the parameters; their gradients are read by `step`.
   Optimizer(std::vector<Param> params, const OptimConfig& config);
 
-  // Scales all gradients so that their norm is at most `limit` (0: only measures). Returns the norm before.
+  // The norm of all gradients. Where it is above `limit` (0: never), the next step scales them so that their norm is `limit`.
   double clip(double limit);
+  // Updates the parameters that have a gradient; the others and their moments stay as they are. Clipped gradients are left clipped.
   void step(double learning_rate);
   void clear_gradients();
 
@@ -36,14 +37,21 @@ class Optimizer {
   void load_state(const NamedTensors& tensors, const std::string& source);
 
  private:
+  // Parameters that share what may differ between them.
   struct Group {
-    std::vector<at::Tensor> params, first, second, steps;
-    double weight_decay = 0;
+    double lr_factor, weight_decay;
+    std::vector<size_t> members;  // of params_ and moments_
   };
-  void adamw(Group& group, double learning_rate);
+  struct Moments {
+    at::Tensor first, second, steps;
+  };
+  void sgd(const Group& group, double learning_rate);
+  void adamw(const Group& group, double learning_rate);
   std::vector<Param> params_;
-  std::vector<Group> groups_;  // with and without weight decay
+  std::vector<Moments> moments_;  // of each parameter
+  std::vector<Group> groups_;
   OptimConfig config_;
+  double gradient_factor_ = 1;  // of clipping, for the next step
 };
 
 }  // namespace graft

@@ -12,6 +12,7 @@
 #include "core/torch.h"
 #include "core/yaml.h"
 #include "data/order.h"
+#include "kernels/cpu.h"
 #include "model/decoder.h"
 #include "model/loader.h"
 #include "train/memory.h"
@@ -58,12 +59,16 @@ std::vector<std::string> file_list(const Json& value, const char* key) {
 }
 
 at::ScalarType compute_dtype(const std::string& name, const at::Device& device) {
-  if (name == "bfloat16" && device.is_cpu())
-    usage_error("train", "dtype bfloat16 computes on a GPU only", "use --dtype float32 on a CPU");
+  if (name == "bfloat16" && device.is_cpu() && !kernels::cpu_multiplies_bf16())
+    usage_error("dtype", fmt::format("bfloat16 would be computed without instructions for it on this CPU ({}), many times slower than float32", kernels::isa_title(kernels::cpu_isa())),
+                "use --dtype float32; half-precision files are read as float32 then");
   return name == "bfloat16" ? at::kBFloat16 : at::kFloat;
 }
 
-void use_threads(int64_t threads) { at::set_num_threads(thread_count(threads)); }
+void use_threads(int64_t threads) {
+  kernels::cpu_isa();  // complains about GRAFT_ISA before any work
+  at::set_num_threads(thread_count(threads));
+}
 
 namespace {
 
@@ -91,6 +96,12 @@ std::vector<Example> load_examples(const Json& files, const char* key, const Rec
   if (data.cut) log_info("{}: {} rows were cut to {} tokens", key, data.cut, max_length);
   if (data.dropped) log_info("{}: {} rows have nothing to learn from within {} tokens and are left out", key, data.dropped, max_length);
   return std::move(data.examples);
+}
+
+// What was decided at run time about the machine.
+std::string computes_with(const Model& model) {
+  const std::string dtype = model.compute == at::kBFloat16 ? "bfloat16" : "float32";
+  return model.device().is_cpu() ? fmt::format("{} on {}", dtype, kernels::isa_title(kernels::cpu_isa())) : fmt::format("{} on {}", dtype, model.device().str());
 }
 
 void write_recipe(Recipe& recipe, const fs::path& out) { write_file(out / "recipe.yaml", "# graft train --recipe recipe.yaml\n" + to_yaml(to_json(recipe))); }
@@ -243,9 +254,9 @@ TrainResult run_recipe(Recipe given, bool resume) {
   job.keep = recipe.keep;
   job.resume = resume;
   Trainer trainer(p.adapted, recipe.optim, job.steps, static_cast<uint64_t>(recipe.seed), recompute_rule(p));
-  log_info("{} on {}: {} of {} parameters are trained, {} rows, {} steps, learning rate {:g}, {} threads", p.adapted.row->title, recipe.model,
+  log_info("{} on {}: {} of {} parameters are trained, {} rows, {} steps, learning rate {:g}, {} threads, {}", p.adapted.row->title, recipe.model,
            human_count(static_cast<double>(trainable_parameters(*p.adapted.method))), human_count(static_cast<double>(parameter_count(p.adapted.model))), p.examples.size(),
-           job.steps, *recipe.optim.learning_rate, at::get_num_threads());
+           job.steps, *recipe.optim.learning_rate, at::get_num_threads(), computes_with(p.adapted.model));
   write_recipe(recipe, out);
   std::error_code ignored;
   fs::remove(out / "finished.json", ignored);

@@ -59,7 +59,7 @@ StepRecord Trainer::step(const std::vector<Batch>& micro_batches) {
   for (size_t i = 0; i < micro_batches.size(); ++i) {
     const Batch& batch = micro_batches[i];
     if (batch.supervised() == 0) continue;
-    const Tensor loss = loss_sum(adapted_.model, adapted_.sites, batch, recomputed[i]);
+    const Tensor loss = loss_sum(adapted_.model, adapted_.sites, batch, recomputed[i], {.label_smoothing = config_.label_smoothing});
     total += loss.item<double>();
     (loss / static_cast<double>(record.supervised)).backward();
   }

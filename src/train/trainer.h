@@ -12,7 +12,7 @@ namespace graft {
 // One row of metrics.jsonl.
 struct StepRecord {
   int64_t step = 0;           // counted from 1
-  double loss = 0;            // sum of token losses / supervised tokens of the whole step
+  double loss = 0;            // sum of token losses, smoothed where labels are, / supervised tokens of the whole step
   double grad_norm = 0;       // before clipping
   double lr = 0;
   int64_t tokens = 0, supervised = 0;

@@ -7,6 +7,7 @@
 #include "core/json.h"
 #include "core/safetensors.h"
 #include "core/torch.h"
+#include "kernels/cpu.h"
 #include "model/loader.h"
 #include "support/conformance.h"
 #include "support/support.h"
@@ -47,6 +48,39 @@ class Command : public ::testing::Test {
   }
   testing::TempFolder folder_;
 };
+
+// What the machine can do is decided when the command starts; the variable makes every machine a small one.
+TEST_F(Command, Bfloat16NeedsInstructionsForIt) {
+  const std::string train = "train --model model --data train.jsonl --steps 2 --out run --dtype bfloat16 --device cpu";
+  ::setenv("GRAFT_ISA", "avx2", 1);
+  refused(train, 2, "without instructions for it on this CPU (");
+  refused("eval --model model --data test.jsonl --metrics loss --dtype bfloat16 --device cpu", 2, "use --dtype float32");
+  EXPECT_FALSE(std::filesystem::exists(path("run")));
+  ::setenv("GRAFT_ISA", "sse", 1);
+  refused("train --model model --data train.jsonl --steps 2 --out run", 2, "GRAFT_ISA is 'sse'");
+  ::setenv("GRAFT_ISA", "plain", 1);
+  Outcome o = run("train --model model --data train.jsonl --steps 2 --out run");
+  ::unsetenv("GRAFT_ISA");
+  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.err.find("float32 on plain vectors"), std::string::npos) << o.err;
+  if (!kernels::cpu_multiplies_bf16()) return;
+  o = run("train --model model --data train.jsonl --steps 2 --out half --dtype bfloat16 --device cpu");
+  EXPECT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.err.find("bfloat16 on"), std::string::npos) << o.err;
+}
+
+TEST_F(Command, LabelSmoothingIsTheRecipes) {
+  refused("train --model model --data train.jsonl --steps 1 --out run --label-smoothing 1.5", 2, "label_smoothing");
+  const auto first_loss = [&](const std::string& arguments, const std::string& out) {
+    const Outcome o = run("train --model model --data train.jsonl --steps 1 --out " + out + " " + arguments);
+    EXPECT_EQ(o.code, 0) << o.err;
+    const std::string metrics = read_file(folder_ / out / "metrics.jsonl");
+    return Json::parse(metrics.substr(0, metrics.find('\n')))["loss"].get<double>();
+  };
+  const double plain = first_loss("", "plain"), all = first_loss("--label-smoothing 1", "all"), half = first_loss("--label-smoothing 0.5", "half");
+  EXPECT_NEAR(half, (plain + all) / 2, 1e-5);
+  EXPECT_GT(std::abs(plain - all), 1e-3);
+}
 
 TEST_F(Command, TokenizesRows) {
   write_file(folder_ / "rows.jsonl", "{\"text\": \"abc\"}\n\n{\"ids\": [2, 3]}\n{\"text\": \"a</s>\", \"special_tokens\": false}\n");

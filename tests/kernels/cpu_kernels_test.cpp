@@ -1,8 +1,14 @@
 // The CPU bodies by themselves: each instruction set against plain tensor operations, and products that go to another library.
 #include "core/torch.h"
+#include "kernels/activation.h"
+#include "kernels/adamw.h"
 #include "kernels/attention.h"
+#include "kernels/cpu.h"
 #include "kernels/cpu/attention_kernel.h"
+#include "kernels/cpu/elementwise_kernel.h"
+#include "kernels/cross_entropy.h"
 #include "kernels/gemm.h"
+#include "kernels/norm.h"
 #include "kernels/twins.h"
 #include "support/support.h"
 
@@ -25,13 +31,57 @@ TEST(Gemm, LargeProductsOfEveryLayout) {
   EXPECT_EQ(product_t(a, b).size(0), 610);
 }
 
+// Every body of each operation, reached as the operations reach it.
+std::vector<Isa> instruction_sets() {
+  std::vector<Isa> all;
+  for (const Isa isa : {Isa::Plain, Isa::Avx2, Isa::Avx512, Isa::Avx512Bf16, Isa::AmxBf16})
+    if (isa <= cpu_isa()) all.push_back(isa);
+  return all;
+}
+
+TEST(Cpu, ALimitChoosesTheBody) {
+  const LimitedIsa limit(Isa::Plain);
+  EXPECT_EQ(cpu_isa(), Isa::Plain);
+  EXPECT_EQ(&cpu::elementwise_kernels(), &cpu::kElementwisePlain);
+  EXPECT_EQ(&cpu::attention_kernels(), &cpu::kAttentionPlain);
+  EXPECT_FALSE(cpu_multiplies_bf16());
+}
+
+TEST(ElementwiseKernels, EveryInstructionSetComputesTheSame) {
+  at::manual_seed(7);
+  const Tensor x = at::randn({33, 53}) * 3, up = at::randn({33, 53}), gain = at::randn({53}), targets = at::randint(0, 1003, {33}, at::kLong), head = at::randn({1003, 53});
+  const auto run = [&] {
+    const Tensor a = x.clone().requires_grad_(), b = up.clone().requires_grad_(), g = gain.clone().requires_grad_();
+    const Tensor n = rms_norm(a, g, 1e-5);
+    Tensor y = layer_norm(a, g, b[0], 1e-5) * 0.1;
+    for (const char* name : {"silu", "gelu", "gelu_new", "quick_gelu", "relu", "relu2"}) y = y + gated(n, b, name) + activate(a, name);
+    const Tensor loss = linear_cross_entropy(y, head, {}, targets, {}, {.label_smoothing = 0.1});
+    loss.backward();
+    std::vector<AdamWTensor> tensors{{x.clone(), a.grad(), at::zeros_like(x), at::zeros_like(x), at::zeros({})}};
+    const Tensor norm = at::full({}, total_norm({a.grad(), b.grad()}));
+    adamw(tensors, {.learning_rate = 1, .weight_decay = 0.01, .gradient_factor = 0.5});
+    return std::vector<Tensor>{y.detach(), loss.detach(), a.grad(), b.grad(), g.grad(), norm, tensors[0].param, tensors[0].first, tensors[0].second};
+  };
+  std::vector<Tensor> expected;
+  {
+    const ComposedOnly composed;
+    expected = run();
+  }
+  for (const Isa isa : instruction_sets()) {
+    const LimitedIsa limit(isa);
+    const auto values = run();
+    ASSERT_EQ(values.size(), expected.size());
+    for (size_t i = 0; i < values.size(); ++i) EXPECT_LT(apart(values[i], expected[i]), 2e-5) << isa_title(isa) << ": value " << i;
+  }
+}
+
 TEST(AttentionKernels, EveryInstructionSetComputesTheSame) {
   at::manual_seed(6);
-  std::vector<std::pair<const char*, const cpu::AttentionKernels*>> sets{{"plain", &cpu::kAttentionPlain}};
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) sets.emplace_back("AVX2", &cpu::kAttentionAvx2);
-  if (&cpu::attention_kernels() == &cpu::kAttentionAvx512) sets.emplace_back("AVX-512", &cpu::kAttentionAvx512);
-#endif
+  std::vector<std::pair<const char*, const cpu::AttentionKernels*>> sets;
+  for (const Isa isa : instruction_sets()) {
+    const LimitedIsa limit(isa);
+    sets.emplace_back(isa_title(isa), &cpu::attention_kernels());
+  }
   int cases = 0;
   for (const int64_t rows : {1, 47, 131})
     for (const int64_t dim : {8, 20, 64})

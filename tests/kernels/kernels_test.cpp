@@ -3,7 +3,9 @@
 #include <set>
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
 
+#include "core/json.h"
 #include "core/torch.h"
 #include "kernels/activation.h"
 #include "kernels/attention.h"
@@ -93,6 +95,35 @@ TEST_F(Kernels, LowRankGroupSharesItsInput) {
 TEST_F(Kernels, RmsNorm) {
   compare([](const Tensors& t) { return Tensors{kernels::rms_norm(t[0], t[1], 1e-5)}; },
           [](const Tensors& t) { return Tensors{rms_norm_composed(t[0], t[1], 1e-5)}; }, {random({37, 19}), random({19})});
+  compare([](const Tensors& t) { return Tensors{kernels::rms_norm(t[0], t[1], 1e-5)}; },
+          [](const Tensors& t) { return Tensors{rms_norm_composed(t[0], t[1], 1e-5)}; }, {random({70, 96}), random({96})}, {1});
+}
+
+TEST_F(Kernels, LayerNorm) {
+  for (const int64_t width : {5, 19, 96})
+    for (const int parts : {0, 1, 2}) {  // alone, with a gain, with a shift too
+      const auto call = [&](auto operation) {
+        return [=](const Tensors& t) { return Tensors{operation(t[0], parts > 0 ? t[1] : Tensor(), parts > 1 ? t[2] : Tensor(), 1e-5)}; };
+      };
+      Tensors inputs{random({37, 2, width}) + 3, random({width}), random({width})};
+      inputs.resize(static_cast<size_t>(1 + parts));
+      compare(call(layer_norm), call(layer_norm_composed), inputs);
+      if (parts == 2) compare(call(layer_norm), call(layer_norm_composed), inputs, {1, 2});
+    }
+}
+
+TEST_F(Kernels, RmsNormOfTrainedGainDoesNotDependOnThreads) {
+  const Tensor x = at::randn({301, 40}), dy = at::randn({301, 40});
+  std::vector<Tensor> slopes;
+  const int threads = at::get_num_threads();
+  for (const int count : {1, 2, 3}) {
+    at::set_num_threads(count);
+    const Tensor gain = at::ones({40}).requires_grad_();
+    rms_norm(x, gain, 1e-5).backward(dy);
+    slopes.push_back(gain.grad());
+  }
+  at::set_num_threads(threads);
+  EXPECT_TRUE(at::equal(slopes[0], slopes[1]) && at::equal(slopes[0], slopes[2]));
 }
 
 TEST_F(Kernels, RopeTurnsAndLeavesTheRest) {
@@ -112,6 +143,32 @@ TEST_F(Kernels, RopeTurnsNeighbours) {
 TEST_F(Kernels, Swiglu) {
   compare([](const Tensors& t) { return Tensors{swiglu(t[0], t[1])}; }, [](const Tensors& t) { return Tensors{swiglu_composed(t[0], t[1])}; },
           {random({5, 8}), random({5, 8})});
+}
+
+// Widths with and without a rest behind whole vectors, values far out on both sides.
+TEST_F(Kernels, ActivationsAloneAndGated) {
+  for (auto& name : activation_names())
+    for (const int64_t width : {3, 16, 37}) {
+      const Tensor x = random({5, width}, 4), up = random({5, width});
+      compare([&](const Tensors& t) { return Tensors{activate(t[0], name)}; }, [&](const Tensors& t) { return Tensors{activate_composed(t[0], name)}; }, {x});
+      compare([&](const Tensors& t) { return Tensors{gated(t[0], t[1], name)}; }, [&](const Tensors& t) { return Tensors{gated_composed(t[0], t[1], name)}; }, {x, up});
+      // Halves of one tensor, as fused weights give them.
+      const auto halves = [&](auto operation) {
+        return [=](const Tensors& t) {
+          const auto parts = t[0].chunk(2, 1);
+          return Tensors{operation(parts[0], parts[1], name)};
+        };
+      };
+      compare(halves(gated), halves(gated_composed), {random({5, 2 * width})});
+    }
+}
+
+TEST_F(Kernels, ActivationsFarOut) {
+  const Tensor x = at::tensor({-1e30f, -200.0f, -90.0f, -20.0f, -0.0f, 0.0f, 1e-20f, 20.0f, 90.0f, 200.0f, 1e30f});
+  for (auto& name : activation_names()) {
+    EXPECT_TRUE(at::allclose(activate(x, name), activate_composed(x, name), 1e-5, 1e-6)) << name << "\n" << activate(x, name);
+    EXPECT_TRUE(std::isnan(activate(at::full({1}, std::nanf("")), name).item<float>()) || name == "relu2" || name == "relu6") << name;
+  }
 }
 
 TEST_F(Kernels, PackedAttention) {
@@ -197,6 +254,37 @@ TEST_F(Kernels, LinearCrossEntropyWithScaleAndSoftcap) {
     const Tensor h = random({9, 4}), w = random({50, 4});
     EXPECT_NEAR(token_losses(h, w, {}, targets, shape).sum().item<double>(), linear_cross_entropy_composed(h, w, {}, targets, shape).item<double>(), 1e-8);
   }
+}
+
+TEST_F(Kernels, LinearCrossEntropySmoothed) {
+  const Tensor targets = at::randint(0, 50, {9}, at::kLong);
+  for (const double smoothing : {0.1, 1.0})
+    for (const LogitShape shape : {LogitShape{}, LogitShape{0.7, 1.5}})
+      for (const int64_t bytes : {int64_t{1} << 20, int64_t{1000}}) {  // in one piece and by few rows
+        const LossOptions options{smoothing, bytes};
+        compare([&](const Tensors& t) { return Tensors{linear_cross_entropy(t[0], t[1], t[2], targets, shape, options)}; },
+                [&](const Tensors& t) { return Tensors{linear_cross_entropy_composed(t[0], t[1], t[2], targets, shape, options)}; },
+                {random({9, 4}), random({50, 4}), random({50})});
+      }
+}
+
+TEST_F(Kernels, LabelSmoothingIsTheReferences) {
+  const Json golden = read_json(testing::source_folder() / "tests/kernels/golden/label_smoothing.json");
+  const auto tensor = [](const Json& rows) {
+    std::vector<Tensor> all;
+    for (auto& row : rows) all.push_back(at::tensor(row.get<std::vector<double>>(), at::kDouble));
+    return at::stack(all);
+  };
+  const Tensor targets = at::tensor(golden["targets"].get<std::vector<int64_t>>(), at::kLong), weight = tensor(golden["weight"]);
+  ASSERT_EQ(golden["cases"].size(), 2u);
+  for (auto& c : golden["cases"])
+    for (const auto dtype : {at::kFloat, at::kDouble}) {
+      const Tensor h = tensor(golden["h"]).to(dtype).requires_grad_();
+      const Tensor loss = linear_cross_entropy(h, weight.to(dtype), {}, targets, {}, {.label_smoothing = c["epsilon"].get<double>()});
+      loss.backward();
+      EXPECT_NEAR(loss.item<double>(), c["loss"].get<double>(), dtype == at::kDouble ? 1e-6 : 1e-5);  // the file's logits come from float32 numbers
+      EXPECT_LT((h.grad() - tensor(c["slope"])).abs().max().item<double>(), 1e-6);
+    }
 }
 
 TEST_F(Kernels, LinearCrossEntropyInChunks) {

@@ -1,8 +1,14 @@
 #include "optim/optimizer.h"
 
+#include <ATen/Parallel.h>
+
+#include <algorithm>
 #include <cmath>
 
+#include "core/json.h"
 #include "core/torch.h"
+#include "kernels/adamw.h"
+#include "kernels/twins.h"
 #include "support/support.h"
 
 namespace graft {
@@ -38,15 +44,77 @@ TEST(AdamW, OneStepByHand) {
   EXPECT_FLOAT_EQ(params[1].value[0].item<float>(), 4 - 1);
 }
 
-TEST(Clip, ScalesToTheLimitAndReturnsTheNormBefore) {
+TEST(Clip, TheNextStepScalesToTheLimit) {
   std::vector<Param> params{{"a", at::zeros({2}).requires_grad_(), true}, {"b", at::zeros({1}).requires_grad_(), true}};
-  Optimizer optimizer(params, {});
-  params[0].value.mutable_grad() = at::tensor({2.0f, 1.0f});
-  params[1].value.mutable_grad() = at::tensor({2.0f});
-  EXPECT_DOUBLE_EQ(optimizer.clip(0), 3);
-  EXPECT_FLOAT_EQ(params[1].value.grad()[0].item<float>(), 2);
-  EXPECT_DOUBLE_EQ(optimizer.clip(1.5), 3);
-  EXPECT_NEAR(params[1].value.grad()[0].item<float>(), 1, 1e-5);
+  for (const char* name : {"sgd", "adamw"}) {
+    OptimConfig config;
+    config.optimizer = name;
+    Optimizer optimizer(params, config);
+    params[0].value.mutable_grad() = at::tensor({2.0f, 1.0f});
+    params[1].value.mutable_grad() = at::tensor({2.0f});
+    EXPECT_DOUBLE_EQ(optimizer.clip(0), 3);
+    optimizer.step(0);
+    EXPECT_FLOAT_EQ(params[1].value.grad()[0].item<float>(), 2);
+    EXPECT_DOUBLE_EQ(optimizer.clip(1.5), 3);
+    optimizer.step(0);
+    EXPECT_NEAR(params[1].value.grad()[0].item<float>(), 1, 1e-5);  // methods that look at gradients see them clipped
+    optimizer.step(0);
+    EXPECT_NEAR(params[1].value.grad()[0].item<float>(), 1, 1e-5);
+  }
+}
+
+Tensor tensor_of(const Json& values) {
+  if (!values.is_array()) return at::scalar_tensor(values.get<double>(), at::kFloat);
+  std::vector<Tensor> rows;
+  for (auto& value : values) rows.push_back(tensor_of(value));
+  return at::stack(rows);
+}
+
+// torch's AdamW with clipping, groups of different learning rates and decays, and parameters without a gradient in some steps.
+TEST(AdamW, IsTheReferences) {
+  const Json golden = read_json(testing::source_folder() / "tests/optim/golden/adamw.json");
+  for (const bool composed : {false, true}) {
+    std::unique_ptr<kernels::ComposedOnly> twin(composed ? new kernels::ComposedOnly : nullptr);
+    std::vector<Param> params;
+    for (auto& row : golden["params"]) {
+      params.push_back({row["name"], tensor_of(row["start"]).requires_grad_(), row["decays"].get<bool>()});
+      params.back().lr_factor = row["factor"].get<double>();
+    }
+    ASSERT_EQ(params.size(), 4u);
+    OptimConfig config;
+    config.weight_decay = golden["decay"].get<double>();
+    Optimizer optimizer(params, config);
+    for (size_t step = 0; step < golden["norms"].size(); ++step) {
+      for (size_t i = 0; i < params.size(); ++i)
+        if (const Json& gradient = golden["params"][i]["gradients"][step]; !gradient.is_null()) params[i].value.mutable_grad() = tensor_of(gradient);
+      EXPECT_NEAR(optimizer.clip(golden["clip"].get<double>()), golden["norms"][step].get<double>(), 1e-5);
+      optimizer.step(golden["rate"].get<double>());
+      optimizer.clear_gradients();
+    }
+    const auto state = optimizer.state();
+    const auto value = [&](const std::string& name) { return std::find_if(state.begin(), state.end(), [&](auto& t) { return t.first == name; })->second; };
+    for (auto& row : golden["params"]) {
+      const std::string name = row["name"];
+      EXPECT_TRUE(at::allclose(value("param." + name), tensor_of(row["end"]), 1e-6, 1e-6)) << name;
+      EXPECT_TRUE(at::allclose(value("first." + name), tensor_of(row["first"]), 1e-5, 1e-7)) << name;
+      EXPECT_EQ(value("steps." + name).item<double>(), row["steps"].get<double>()) << name;
+    }
+  }
+}
+
+TEST(Clip, TheNormDoesNotDependOnThreads) {
+  at::manual_seed(2);
+  const std::vector<Tensor> tensors{at::randn({300, 1000}), at::randn({7}), at::randn({501, 77}).t()};
+  const int threads = at::get_num_threads();
+  std::vector<double> norms;
+  for (const int count : {1, 2, 3}) {
+    at::set_num_threads(count);
+    norms.push_back(kernels::total_norm(tensors));
+  }
+  at::set_num_threads(threads);
+  EXPECT_EQ(norms[0], norms[1]);
+  EXPECT_EQ(norms[0], norms[2]);
+  EXPECT_NEAR(norms[0], kernels::total_norm_composed(tensors), 1e-3);
 }
 
 }  // namespace

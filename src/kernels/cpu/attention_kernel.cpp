@@ -1,5 +1,6 @@
 #include "kernels/cpu/attention_kernel.h"
 
+#include "kernels/cpu.h"
 #include "kernels/cpu/attention_layout.h"
 
 namespace graft::kernels::cpu {
@@ -16,11 +17,8 @@ int64_t backward_scratch(const HeadShape& shape) {
 
 const AttentionKernels& attention_kernels() {
 #if defined(__x86_64__)
-  static const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                             __builtin_cpu_supports("avx512bw");
-  static const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  if (avx512) return kAttentionAvx512;
-  if (avx2) return kAttentionAvx2;
+  if (cpu_isa() >= Isa::Avx512) return kAttentionAvx512;
+  if (cpu_isa() >= Isa::Avx2) return kAttentionAvx2;
 #endif
   return kAttentionPlain;
 }

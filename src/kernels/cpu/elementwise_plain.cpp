@@ -1,0 +1,3 @@
+#define GRAFT_LANES 4
+#define GRAFT_ISA kElementwisePlain
+#include "kernels/cpu/elementwise_body.inc"
