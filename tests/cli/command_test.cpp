@@ -54,7 +54,7 @@ TEST_F(Command, Bfloat16NeedsInstructionsForIt) {
   const std::string train = "train --model model --data train.jsonl --steps 2 --out run --dtype bfloat16 --device cpu";
   ::setenv("GRAFT_ISA", "avx2", 1);
   refused(train, 2, "without instructions for it on this CPU (");
-  refused("eval --model model --data test.jsonl --metrics loss --dtype bfloat16 --device cpu", 2, "use --dtype float32");
+  refused("eval --model model --data test.jsonl --metric loss --dtype bfloat16 --device cpu", 2, "use --dtype float32");
   EXPECT_FALSE(std::filesystem::exists(path("run")));
   ::setenv("GRAFT_ISA", "sse", 1);
   refused("train --model model --data train.jsonl --steps 2 --out run", 2, "GRAFT_ISA is 'sse'");

@@ -167,7 +167,7 @@ TEST_F(Kernels, ActivationsFarOut) {
   const Tensor x = at::tensor({-1e30f, -200.0f, -90.0f, -20.0f, -0.0f, 0.0f, 1e-20f, 20.0f, 90.0f, 200.0f, 1e30f});
   for (auto& name : activation_names()) {
     EXPECT_TRUE(at::allclose(activate(x, name), activate_composed(x, name), 1e-5, 1e-6)) << name << "\n" << activate(x, name);
-    EXPECT_TRUE(std::isnan(activate(at::full({1}, std::nanf("")), name).item<float>()) || name == "relu2" || name == "relu6") << name;
+    EXPECT_TRUE(std::isnan(activate(at::full({1}, std::nanf("")), name).item<float>())) << name;
   }
 }
 
