@@ -5,6 +5,7 @@
 #include "core/autograd.h"
 #include "core/check.h"
 #include "kernels/cpu/elementwise_kernel.h"
+#include "kernels/recompute.h"
 #include "kernels/twins.h"
 
 namespace graft::kernels {
@@ -85,7 +86,12 @@ struct GatedFunction : torch::autograd::Function<GatedFunction> {
     auto slopes = curve_slopes(static_cast<Curve>(ctx->saved_data["curve"].toInt()), saved[0], saved[1], grads[0].contiguous());
     return {slopes[0], slopes[1], Tensor()};
   }
+  static Tensor again(AutogradContext* ctx) {
+    const auto saved = ctx->get_saved_variables();
+    return curve_value(static_cast<Curve>(ctx->saved_data["curve"].toInt()), saved[0], saved[1]);
+  }
 };
+const bool gated_computes_again = computes_again<GatedFunction>();
 
 struct CurveFunction : torch::autograd::Function<CurveFunction> {
   static Tensor forward(AutogradContext* ctx, const Tensor& input, int64_t curve) {
@@ -99,7 +105,9 @@ struct CurveFunction : torch::autograd::Function<CurveFunction> {
     const auto saved = ctx->get_saved_variables();
     return {curve_slopes(static_cast<Curve>(ctx->saved_data["curve"].toInt()), saved[0], {}, grads[0].contiguous())[0], Tensor()};
   }
+  static Tensor again(AutogradContext* ctx) { return curve_value(static_cast<Curve>(ctx->saved_data["curve"].toInt()), ctx->get_saved_variables()[0], {}); }
 };
+const bool curve_computes_again = computes_again<CurveFunction>();
 
 struct Activation {
   const char* name;

@@ -15,15 +15,21 @@ using torch::autograd::variable_list;
 
 // Rows of each chunk: as many as the bytes allow, in chunks of about the same size, which large products fill up to 64 rows.
 int64_t rows_per_chunk(int64_t rows, const Tensor& h, int64_t vocab, int64_t bytes) {
-  const int64_t most = std::max<int64_t>(1, bytes / std::max<int64_t>(1, vocab * h.element_size()));
+  if (bytes <= 0) bytes = h.is_cpu() ? int64_t{64} << 20 : int64_t{512} << 20;
+  const int64_t most = std::max<int64_t>(1, bytes / std::max<int64_t>(1, vocab * std::max<int64_t>(4, h.element_size())));
   if (most < 64) return most;
   const int64_t chunks = (rows + most - 1) / most, each = (rows + chunks - 1) / std::max<int64_t>(1, chunks);
   return std::min((each + 63) / 64 * 64, most / 64 * 64);
 }
 
+bool is_half(const Tensor& t) { return t.scalar_type() == at::kHalf || t.scalar_type() == at::kBFloat16; }
+// Losses and softmax are computed in float32 at least.
+at::ScalarType wide_type(const Tensor& t) { return is_half(t) ? at::kFloat : t.scalar_type(); }
+Tensor widened(const Tensor& t) { return t.to(wide_type(t)); }
+
+// weight in h's dtype.
 Tensor logits_of(const Tensor& h, const Tensor& weight, const Tensor& bias) {
-  const Tensor w = weight.scalar_type() == h.scalar_type() ? weight : weight.to(h.scalar_type());
-  return product_t(h, w, bias.defined() ? bias.to(h.scalar_type()) : bias);
+  return widened(product_t(h, weight, bias.defined() ? bias.to(h.scalar_type()) : bias));
 }
 
 bool loss_in_float(const Tensor& logits) { return logits.is_cpu() && logits.scalar_type() == at::kFloat && logits.is_contiguous(); }
@@ -65,14 +71,15 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
     const int64_t rows = h.size(0), chunk = rows_per_chunk(rows, h, weight.size(0), chunk_bytes);
     const bool need_h = h.requires_grad(), need_w = weight.requires_grad(), need_b = bias.defined() && bias.requires_grad();
     const bool any = need_h || need_w || need_b;
-    const Tensor w = weight.scalar_type() == h.scalar_type() ? weight : weight.to(h.scalar_type());
-    Tensor dh = need_h ? at::empty_like(h) : Tensor(), dw = need_w ? at::zeros(weight.sizes(), h.options()) : Tensor();
-    Tensor db = need_b ? at::zeros(bias.sizes(), h.options()) : Tensor();
+    const Tensor w = weight.to(h.scalar_type());
+    const auto sums = h.options().dtype(wide_type(h));
+    Tensor dh = need_h ? at::empty_like(h) : Tensor(), dw = need_w ? at::zeros(weight.sizes(), sums) : Tensor();
+    Tensor db = need_b ? at::zeros(bias.sizes(), sums) : Tensor();
     Tensor loss = at::zeros({}, h.options().dtype(at::kDouble));
     for (int64_t begin = 0; begin < rows; begin += chunk) {
       const int64_t n = std::min(chunk, rows - begin);
       const Tensor x = h.narrow(0, begin, n);
-      Tensor logits = logits_of(x, weight, bias), cap_slope;
+      Tensor logits = logits_of(x, w, bias), cap_slope;
       if (scale != 1) logits.mul_(scale);
       if (softcap > 0) {
         logits.div_(softcap).tanh_();
@@ -82,12 +89,15 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
       loss += row_losses(logits, targets.narrow(0, begin, n), smoothing, any).sum();
       if (cap_slope.defined()) logits.mul_(cap_slope);
       if (any && scale != 1) logits.mul_(scale);
-      if (need_h) dh.narrow(0, begin, n).copy_(product(logits, w));
-      if (need_w) dw.addmm_(logits.t(), x);
+      if (!any) continue;
+      const Tensor slopes = logits.to(h.scalar_type());
+      if (need_h) dh.narrow(0, begin, n).copy_(product(slopes, w));
+      if (need_w && is_half(h)) dw.add_(at::mm(slopes.t(), x));
+      else if (need_w) dw.addmm_(slopes.t(), x);
       if (need_b) db.add_(logits.sum(0));
     }
     ctx->save_for_backward({dh, dw, db});
-    return loss.to(h.scalar_type());
+    return loss.to(wide_type(h));
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
@@ -104,14 +114,14 @@ Tensor shaped_logits(const Tensor& logits, const LogitShape& shape) {
 }
 
 Tensor cross_entropy_composed(const Tensor& logits, const Tensor& targets, double label_smoothing) {
-  const Tensor log_p = at::log_softmax(logits, 1), likelihood = at::nll_loss(log_p, targets, {}, at::Reduction::Sum);
+  const Tensor log_p = at::log_softmax(widened(logits), 1), likelihood = at::nll_loss(log_p, targets, {}, at::Reduction::Sum);
   return label_smoothing > 0 ? (1 - label_smoothing) * likelihood - label_smoothing * log_p.mean(1).sum() : likelihood;
 }
 
 Tensor linear_cross_entropy_composed(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets, const LogitShape& shape,
                                      const LossOptions& options) {
-  const Tensor logits = at::matmul(h, weight.to(h.scalar_type()).t());
-  return cross_entropy_composed(shaped_logits(bias.defined() ? logits + bias : logits, shape), targets, options.label_smoothing);
+  const Tensor plain = at::matmul(h, weight.to(h.scalar_type()).t()), logits = widened(bias.defined() ? plain + bias.to(h.scalar_type()) : plain);
+  return cross_entropy_composed(shaped_logits(logits, shape), targets, options.label_smoothing);
 }
 
 Tensor linear_cross_entropy(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets, const LogitShape& shape,
@@ -128,10 +138,11 @@ int64_t linear_cross_entropy_bytes(int64_t supervised, int64_t vocab) {
 Tensor token_losses(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets, const LogitShape& shape) {
   at::NoGradGuard no_grad;
   Tensor losses = at::empty({h.size(0)}, h.options().dtype(at::kDouble));
-  const int64_t chunk = rows_per_chunk(h.size(0), h, weight.size(0), LossOptions().chunk_bytes);
+  const int64_t chunk = rows_per_chunk(h.size(0), h, weight.size(0), 0);
+  const Tensor w = weight.to(h.scalar_type());
   for (int64_t begin = 0; begin < h.size(0); begin += chunk) {
     const int64_t n = std::min(chunk, h.size(0) - begin);
-    Tensor scores = shaped_logits(logits_of(h.narrow(0, begin, n), weight, bias), shape);
+    Tensor scores = shaped_logits(logits_of(h.narrow(0, begin, n), w, bias), shape);
     losses.narrow(0, begin, n).copy_(row_losses(scores, targets.narrow(0, begin, n), 0, false));
   }
   return losses;

@@ -13,7 +13,7 @@ Tensor shaped_logits(const Tensor& logits, const LogitShape& shape);
 
 struct LossOptions {
   double label_smoothing = 0;  // e: (1 − e) · −log p[target] + e · mean over the vocabulary of −log p (arXiv 1512.00567)
-  int64_t chunk_bytes = int64_t{64} << 20;  // of logits at a time: enough rows for each pass over the head's weight
+  int64_t chunk_bytes = 0;     // of logits at a time; 0: 64 MiB on a CPU, 512 MiB on a GPU, enough rows for each pass over the head's weight
 };
 
 // h [supervised, width], weight [vocab, width], bias [vocab] or undefined, targets [supervised] int64.

@@ -49,7 +49,7 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
   static variable_list forward(AutogradContext* ctx, const Tensor& x, at::TensorList factors, const std::vector<LowRankLinear>* group, bool values_needed) {
     at::AutoDispatchBelowADInplaceOrView guard;
     std::vector<Tensor> all_a;
-    for (size_t i = 0; i < factors.size(); i += 2) all_a.push_back(factors[i]);
+    for (size_t i = 0; i < factors.size(); i += 2) all_a.push_back(in_dtype_of(factors[i], x));
     const Tensor stacked = all_a.size() == 1 ? all_a[0] : at::cat(all_a);
     const Tensor s = product_t(x, stacked);  // [tokens, sum of r]
     variable_list outputs, kept{kept_input(ctx, "x", x), s, stacked};
@@ -59,7 +59,7 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
       Tensor y = values_needed ? applied(x, member.weight, member.bias) : without_values(x, member.weight);
       if (member.a.defined()) {
         const int64_t r = member.a.size(0);
-        if (values_needed) y.addmm_(s.narrow(1, column, r), member.b.t(), 1, member.scale);
+        if (values_needed) y.addmm_(s.narrow(1, column, r), in_dtype_of(member.b, x).t(), 1, member.scale);
         column += r;
       }
       outputs.push_back(y);
@@ -80,14 +80,15 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
     variable_list grads{Tensor()};
     int64_t column = 0;
     for (size_t i = 0; i < scales.size(); ++i) {
-      const Tensor &weight = kept[3 + 2 * i], &b = kept[4 + 2 * i];
+      const Tensor &weight = kept[3 + 2 * i], &factor = kept[4 + 2 * i];
       if (need_x) {
         const Tensor w = in_dtype_of(weight, s);
         const Tensor part = product(dy[i], w);
         if (dx.defined()) dx.add_(part);
         else dx = part;
       }
-      if (!b.defined()) continue;
+      if (!factor.defined()) continue;
+      const Tensor b = in_dtype_of(factor, s);
       const int64_t r = b.size(1);
       Tensor piece = ds.narrow(1, column, r);
       piece.copy_(product(dy[i], b).mul_(scales[i]));
@@ -132,7 +133,7 @@ std::vector<Tensor> low_rank_linears_composed(const Tensor& x, const std::vector
   std::vector<Tensor> outputs;
   for (auto& member : group) {
     Tensor y = linear_composed(x, member.weight, member.bias);
-    if (member.a.defined()) y = y + at::matmul(at::matmul(x, member.a.t()), member.b.t()) * member.scale;
+    if (member.a.defined()) y = y + at::matmul(at::matmul(x, in_dtype_of(member.a, x).t()), in_dtype_of(member.b, x).t()) * member.scale;
     outputs.push_back(y);
   }
   return outputs;

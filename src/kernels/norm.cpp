@@ -4,6 +4,7 @@
 
 #include "core/autograd.h"
 #include "kernels/cpu/elementwise_kernel.h"
+#include "kernels/recompute.h"
 #include "kernels/twins.h"
 
 namespace graft::kernels {
@@ -64,6 +65,7 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
     const Tensor x = input.contiguous();
     const Normalised n = rms_value(x, weight.to(x.scalar_type()).contiguous(), eps);
     ctx->save_for_backward({x, weight, n.scales});
+    ctx->saved_data["eps"] = eps;
     return n.y;
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
@@ -72,7 +74,12 @@ struct RmsNormFunction : torch::autograd::Function<RmsNormFunction> {
     const auto slopes = rms_slopes(x, weight.to(x.scalar_type()).contiguous(), saved[2], grads[0].contiguous(), ctx->needs_input_grad(0), weight.requires_grad());
     return {slopes[0], slopes[1].defined() ? slopes[1].to(weight.scalar_type()) : Tensor(), Tensor()};
   }
+  static Tensor again(AutogradContext* ctx) {
+    const auto saved = ctx->get_saved_variables();
+    return rms_value(saved[0], saved[1].to(saved[0].scalar_type()).contiguous(), ctx->saved_data["eps"].toDouble()).y;
+  }
 };
+const bool rms_norm_computes_again = computes_again<RmsNormFunction>();
 
 struct LayerNormalised {
   Tensor y, moments;  // moments [rows, 2]: mean and scale
@@ -115,9 +122,10 @@ struct LayerNormFunction : torch::autograd::Function<LayerNormFunction> {
   static Tensor forward(AutogradContext* ctx, const Tensor& input, const std::optional<Tensor>& weight, const std::optional<Tensor>& bias, double eps) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const auto dense = [](const std::optional<Tensor>& t) { return t ? t->contiguous() : Tensor(); };
-    const Tensor x = input.contiguous(), gain = dense(weight);
-    const LayerNormalised n = layer_value(x, gain, dense(bias), eps);
-    ctx->save_for_backward({x, gain, n.moments});
+    const Tensor x = input.contiguous(), gain = dense(weight), shift = dense(bias);
+    const LayerNormalised n = layer_value(x, gain, shift, eps);
+    ctx->save_for_backward({x, gain, n.moments, shift});
+    ctx->saved_data["eps"] = eps;
     ctx->saved_data["gain"] = weight && weight->requires_grad();
     ctx->saved_data["shift"] = bias && bias->requires_grad();
     return n.y;
@@ -129,7 +137,12 @@ struct LayerNormFunction : torch::autograd::Function<LayerNormFunction> {
     slopes.push_back(Tensor());
     return slopes;
   }
+  static Tensor again(AutogradContext* ctx) {
+    const auto saved = ctx->get_saved_variables();
+    return layer_value(saved[0], saved[1], saved[3], ctx->saved_data["eps"].toDouble()).y;
+  }
 };
+const bool layer_norm_computes_again = computes_again<LayerNormFunction>();
 
 }  // namespace
 
@@ -144,7 +157,8 @@ Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
 }
 
 Tensor layer_norm_composed(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
-  return at::layer_norm(x, {x.size(-1)}, weight, bias, eps);
+  const auto as_x = [&](const Tensor& t) { return t.defined() ? t.to(x.scalar_type()) : t; };  // trained ones are wider
+  return at::layer_norm(x, {x.size(-1)}, as_x(weight), as_x(bias), eps);
 }
 
 Tensor layer_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
