@@ -3,6 +3,7 @@
 #include "core/autograd.h"
 #include "kernels/gemm.h"
 #include "kernels/recompute.h"
+#include "kernels/thin.h"
 #include "kernels/twins.h"
 
 namespace graft::kernels {
@@ -18,7 +19,7 @@ Tensor in_dtype_of(const Tensor& weight, const Tensor& x) {
 }
 
 Tensor applied(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  return product_t(x, in_dtype_of(weight, x), bias.defined() ? in_dtype_of(bias, x) : bias);
+  return product_t(x, thin_here(x, weight) ? weight : in_dtype_of(weight, x), bias.defined() ? in_dtype_of(bias, x) : bias);
 }
 
 // A result of the right shape that takes no memory and no time.
