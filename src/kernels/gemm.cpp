@@ -6,6 +6,7 @@
 
 #include "core/mapped_file.h"
 #include "core/torch.h"
+#include "kernels/thin.h"
 #include "kernels/twins.h"
 
 namespace graft::kernels {
@@ -51,6 +52,7 @@ constexpr int64_t kPiece = kPieceBytes / static_cast<int64_t>(sizeof(float));
 
 Tensor same_dtype_product(const Tensor& a, const Tensor& b, const Tensor& bias) {
   if (for_onednn(a, b)) return onednn_linear(a, b, bias);
+  if (thin_here(a, b)) return thin_product_t(a, b, bias);
   return bias.defined() ? at::addmm(bias, a, b.t()) : at::mm(a, b.t());
 }
 
@@ -66,7 +68,7 @@ Tensor fetched(const Tensor& stored, at::ScalarType dtype) {
 Tensor product_t(const Tensor& a, const Tensor& b, const Tensor& given_bias) {
   const at::ScalarType dtype = a.scalar_type();
   const Tensor bias = given_bias.defined() ? given_bias.to(dtype) : given_bias;
-  if (b.scalar_type() == dtype) {
+  if (b.scalar_type() == dtype || thin_here(a, b)) {  // few rows: bodies of their own read bfloat16 as it lies
     const Tensor y = same_dtype_product(a, b, bias);
     let_go(b);
     return y;
@@ -94,5 +96,12 @@ Tensor product_t(const Tensor& a, const Tensor& b, const Tensor& given_bias) {
 }
 
 Tensor product(const Tensor& a, const Tensor& b) { return product_t(a, b.t()); }
+
+void add_product_t(Tensor& y, const Tensor& a, const Tensor& b, double scale) {
+  if (thin_here(a, b)) add_thin_product_t(y, a, b, scale);
+  else y.addmm_(a, b.t(), 1, scale);
+}
+
+Tensor product_over_rows(const Tensor& a, const Tensor& b) { return thin_over_rows_here(a, b) ? thin_product_over_rows(a, b) : at::mm(a.t(), b); }
 
 }  // namespace graft::kernels
