@@ -25,16 +25,17 @@ CONFIG = {
     "rope_theta": 10000.0, "tie_word_embeddings": True, "hidden_act": "silu", "bos_token_id": 1, "eos_token_id": 2,
 }
 HF_WORKER = r"""
-import json, sys, time
+import contextlib, json, sys, time
 import torch
 from transformers import AutoModelForCausalLM
 from peft import LoraConfig, get_peft_model
-folder, rows, r, threads = sys.argv[1], json.load(open(sys.argv[2])), int(sys.argv[3]), int(sys.argv[4])
+folder, rows, r, threads, device = sys.argv[1], json.load(open(sys.argv[2])), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
+gpu = device.startswith("cuda")
 if threads: torch.set_num_threads(threads)
-model = get_peft_model(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32),
-                       LoraConfig(r=r, lora_alpha=2 * r, target_modules="all-linear", task_type="CAUSAL_LM"))
+model = get_peft_model(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16 if gpu else torch.float32, attn_implementation="sdpa"),
+                       LoraConfig(r=r, lora_alpha=2 * r, target_modules="all-linear", task_type="CAUSAL_LM")).to(device)
 model.train()
-optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4, weight_decay=0.0)
+optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4, weight_decay=0.0, fused=True if gpu else None)
 def padded(step):
     longest = max(len(row["ids"]) for row in step)
     ids = torch.zeros(len(step), longest, dtype=torch.long); mask = torch.zeros_like(ids); labels = torch.full_like(ids, -100)
@@ -42,8 +43,9 @@ def padded(step):
         n = len(row["ids"]); ids[i, :n] = torch.tensor(row["ids"]); mask[i, :n] = 1
         labels[i, row["learned_from"]:n] = ids[i, row["learned_from"]:n]
     return ids, mask, labels
-steps = [padded(s) for s in rows["steps"]]
+steps = [[t.to(device) for t in padded(s)] for s in rows["steps"]]
 def peak():
+    if gpu: return torch.cuda.max_memory_allocated()
     for line in open("/proc/self/status"):
         if line.startswith("VmHWM"): return int(line.split()[1]) * 1024
 print(json.dumps({"ready": True}), flush=True)
@@ -51,10 +53,12 @@ done = 0
 for _ in sys.stdin:
     ids, mask, labels = steps[done % len(steps)]
     start = time.perf_counter()
-    loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
+    with torch.autocast("cuda", dtype=torch.bfloat16) if gpu else contextlib.nullcontext():  # the usual way to train float32 adapters on a bfloat16 base
+        loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
     loss.backward(); value = loss.item()
     torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
     optimizer.step(); optimizer.zero_grad()
+    if gpu: torch.cuda.synchronize()
     print(json.dumps({"seconds": time.perf_counter() - start, "loss": value, "peak_memory": peak()}), flush=True); done += 1
 """
 
@@ -119,6 +123,7 @@ def main():
     parser.add_argument("--layers", type=int, default=30)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--checkpointing", action="store_true", help="graft recomputes activations")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda: bfloat16 on both sides, allocated memory instead of resident")
     parser.add_argument("--alone", action="store_true", help="graft only")
     parser.add_argument("--worker", default=os.path.join(os.path.dirname(__file__), "../build/release/bench/bench_step_worker"))
     args = parser.parse_args()
@@ -127,13 +132,13 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         rows = os.path.join(folder, "rows.json")
         json.dump({"config": CONFIG, "steps": steps}, open(rows, "w"))
-        own = [args.worker, folder, rows, "--threads", str(args.threads)] + (os.environ.get("WARGS","").split())
+        own = [args.worker, folder, rows, "--threads", str(args.threads), "--device", args.device] + (["--recompute", "block"] if args.checkpointing else [])
         subprocess.run(own + ["--make"], check=True)  # in a process of its own, or its memory would count
         workers = {"graft": Worker(own)}
         if args.alone:
             pass
         elif have_reference():
-            workers["HF PEFT"] = Worker([sys.executable, "-c", HF_WORKER, folder, rows, "16", str(args.threads)])
+            workers["HF PEFT"] = Worker([sys.executable, "-c", HF_WORKER, folder, rows, "16", str(args.threads), args.device])
         else:
             print("torch, transformers and peft are not installed for this python: graft alone")
         samples = {name: [] for name in workers}

@@ -1,13 +1,15 @@
 // The graft side of the step benchmark. Builds a model of a given shape with random weights, writes it where another program can
 // load the same weights, then runs one training step for each line "step" on standard input and prints what it took.
-//   bench_step_worker MODEL_DIR ROWS.json [--r 16] [--threads N] [--checkpointing]
+//   bench_step_worker MODEL_DIR ROWS.json [--r 16] [--threads N] [--recompute usual|none|mlp|block] [--stored] [--device cpu|cuda], --make first
 // ROWS.json: {"config": {...}, "steps": [[{"ids": [...], "learned_from": n}, ...], ...]}
 #include <CLI/CLI.hpp>
 
 #include <ATen/Parallel.h>
 
+#include <chrono>
 #include <iostream>
 
+#include "core/device.h"
 #include "core/heap.h"
 #include "core/json.h"
 #include "core/mapped_file.h"
@@ -22,7 +24,7 @@ int main(int argc, char** argv) {
   CLI::App app{"one training step at a time"};
   std::string folder, rows;
   int64_t r = 16, threads = 0;
-  std::string recompute = "usual";
+  std::string recompute = "usual", device = "cpu";
   bool stored = false, make = false, low_memory = false;
   app.add_option("model", folder)->required();
   app.add_option("rows", rows)->required();
@@ -30,6 +32,7 @@ int main(int argc, char** argv) {
   app.add_option("--threads", threads);
   app.add_option("--recompute", recompute);
   app.add_flag("--stored", stored);
+  app.add_option("--device", device);
   app.add_flag("--make", make);
   app.add_flag("--low-memory", low_memory);
   CLI11_PARSE(app, argc, argv);
@@ -42,7 +45,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   let_go_of_mapped_pages(low_memory);
-  const Model base = load_model(folder, {{}, "cpu", stored});
+  const Model base = load_model(folder, {compute_dtype("auto", parse_device(device)), device, stored});
   auto method = find_method("lora").make();
   from_json(method->config(), {{"r", r}, {"lora_alpha", 2 * r}, {"target_modules", "all-linear"}}, "lora");
   Adapted adapted = attach(base, find_method("lora"), std::move(method), 1);
@@ -62,7 +65,10 @@ int main(int argc, char** argv) {
   Trainer trainer(adapted, optim, 1 << 20, 1, rule);
   std::cout << "{\"ready\":true}" << std::endl;
   for (std::string line; std::getline(std::cin, line);) {
-    const StepRecord record = trainer.step({batches[static_cast<size_t>(trainer.done()) % batches.size()]});
+    const auto start = std::chrono::steady_clock::now();
+    StepRecord record = trainer.step({batches[static_cast<size_t>(trainer.done()) % batches.size()]});
+    synchronise(base.device());  // the update is part of the step
+    record.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     std::cout << json_line(record.to_json()) << std::endl;
   }
 }

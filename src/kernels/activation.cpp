@@ -5,6 +5,7 @@
 #include "core/autograd.h"
 #include "core/check.h"
 #include "kernels/cpu/elementwise_kernel.h"
+#include "kernels/cuda/fused.h"
 #include "kernels/recompute.h"
 #include "kernels/twins.h"
 
@@ -176,8 +177,18 @@ Tensor activate(const Tensor& x, const std::string& name) {
   return composed_only() || !row.curve ? row.apply(x) : CurveFunction::apply(x, static_cast<int64_t>(*row.curve));
 }
 
+namespace {
+std::optional<cuda::Gate> device_gate(const std::optional<Curve>& curve) {
+  if (curve == Curve::Silu) return cuda::Gate::Silu;
+  if (curve == Curve::Gelu) return cuda::Gate::GeluErf;
+  if (curve == Curve::GeluTanh) return cuda::Gate::GeluTanh;
+  return std::nullopt;
+}
+}  // namespace
+
 Tensor gated(const Tensor& gate, const Tensor& up, const std::string& name) {
   const Activation& row = activation(name);
+  if (const auto kind = device_gate(row.curve); kind && !composed_only() && cuda::has_kernels(gate)) return cuda::gated(gate, up, *kind);
   return composed_only() || !row.curve ? row.apply(gate) * up : GatedFunction::apply(gate, up, static_cast<int64_t>(*row.curve));
 }
 

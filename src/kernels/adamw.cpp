@@ -40,8 +40,6 @@ void adamw_composed(std::vector<AdamWTensor>& tensors, const AdamWOptions& o) {
   at::NoGradGuard no_grad;
   std::vector<Tensor> params, gradients, first, second, steps;
   for (auto& t : tensors) {
-    if (o.gradient_factor != 1) t.gradient.mul_(o.gradient_factor);
-    t.steps.add_(1);
     params.push_back(t.param);
     gradients.push_back(t.gradient);
     first.push_back(t.first);
@@ -49,6 +47,8 @@ void adamw_composed(std::vector<AdamWTensor>& tensors, const AdamWOptions& o) {
     steps.push_back(t.steps);
   }
   if (tensors.empty()) return;
+  if (o.gradient_factor != 1) at::_foreach_mul_(gradients, o.gradient_factor);
+  at::_foreach_add_(steps, 1);
   at::_fused_adamw_(params, gradients, first, second, {}, steps, o.learning_rate, o.beta1, o.beta2, o.weight_decay, o.eps, /*amsgrad=*/false, /*maximize=*/false);
 }
 
@@ -79,10 +79,13 @@ void adamw(std::vector<AdamWTensor>& tensors, const AdamWOptions& options) {
   });
 }
 
+Tensor total_norm_there(const std::vector<Tensor>& tensors) {
+  if (!composed_only() && std::all_of(tensors.begin(), tensors.end(), swept)) return at::full({}, total_norm(tensors), at::kDouble);
+  return at::linalg_vector_norm(at::stack(at::_foreach_norm(tensors, 2)), 2);
+}
+
 double total_norm_composed(const std::vector<Tensor>& tensors) {
-  std::vector<Tensor> norms;
-  for (auto& t : tensors) norms.push_back(at::linalg_vector_norm(t, 2));
-  return norms.empty() ? 0 : at::linalg_vector_norm(at::stack(norms), 2).item<double>();
+  return tensors.empty() ? 0 : at::linalg_vector_norm(at::stack(at::_foreach_norm(tensors, 2)), 2).item<double>();
 }
 
 double total_norm(const std::vector<Tensor>& tensors) {

@@ -22,5 +22,7 @@ void adamw_composed(std::vector<AdamWTensor>& tensors, const AdamWOptions& optio
 // The norm of all numbers together. On a CPU it does not depend on the number of threads.
 double total_norm(const std::vector<Tensor>& tensors);
 double total_norm_composed(const std::vector<Tensor>& tensors);
+// The same as a scalar where the tensors lie: on a GPU nothing waits for it.
+Tensor total_norm_there(const std::vector<Tensor>& tensors);
 
 }  // namespace graft::kernels

@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/device.h"
 #include "core/torch.h"
 #include "kernels/block_attention.h"
 #include "kernels/cpu/thin_kernel.h"
 #include "kernels/flash_attention.h"
 #include "kernels/twins.h"
+#include "kernels/varlen_attention.h"
 
 namespace graft::kernels {
 namespace {
@@ -52,12 +54,13 @@ Tensor packed_attention(const Tensor& q, const Tensor& k, const Tensor& v, const
   if (composed_only()) return packed_attention_composed(q, k, v, starts, shape, prefix);
   const bool plain = shape.softcap == 0 && !shape.key_bias.defined();
   if (plain && q.is_cpu() && q.scalar_type() == at::kFloat) return flash_attention(q, k, v, starts, shape.scale, shape.window, prefix);
+  if (varlen_attention_fits(q, shape)) return varlen_attention(q, k, v, starts, shape, prefix);
   return block_attention(q, k, v, starts, shape, prefix);
 }
 
 Tensor decode_attention_composed(const Tensor& q, const CachedRows& cache, const std::vector<int64_t>& lengths, const AttentionShape& shape) {
   const int64_t sequences = q.size(0), heads = q.size(1), kv_heads = cache.keys.size(1), longest = *std::max_element(lengths.begin(), lengths.end());
-  const Tensor used = at::tensor(lengths, at::kLong).to(q.device()).view({sequences, 1, 1, 1});
+  const Tensor used = moved(at::tensor(lengths, at::kLong), q.device()).view({sequences, 1, 1, 1});
   const Tensor index = at::arange(longest, used.options()).view({1, 1, 1, longest});
   Tensor hidden = index >= used;
   if (shape.window > 0) hidden = at::logical_or(hidden, index < used - shape.window);

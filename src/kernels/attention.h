@@ -20,12 +20,13 @@ struct AttentionShape {
   // [heads, keys or more], undefined: none. Added to the (capped) scores by the key's index in its document, prefix rows
   // first: ALiBi (arXiv 2108.12409). Gets no gradient.
   Tensor key_bias;
+  Tensor device_starts;  // the documents' starts as int32 where q lies, for calls that share them; undefined: made where they are needed
 };
 
 // q [tokens, heads, head_dim]; k, v [tokens, kv_heads, head_dim] with kv_heads dividing heads (arXiv 2305.13245);
 // starts: first token of each document, the last entry is tokens. → [tokens, heads, head_dim]
-// Plain scores, with or without a window, take flash_attention where that runs; the rest is computed by tensor operations for a
-// block of queries at a time, against the keys in reach. [tokens, tokens] never exists.
+// Plain scores, with or without a window, take flash_attention (CPU) or varlen_attention (GPU) where these run; the rest is computed
+// by tensor operations for a block of queries at a time, against the keys in reach. [tokens, tokens] never exists.
 Tensor packed_attention(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, const AttentionShape& shape,
                         const PrefixRows& prefix = {});
 Tensor packed_attention_composed(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, const AttentionShape& shape,

@@ -20,7 +20,8 @@ struct LowRankLinear {
   double scale = 1;
 };
 // Several of them on the same input (q, k, v; gate, up): x is kept once, all A products are one product, and the
-// gradients of x add up in place. Used when no weight or bias of the group is trained.
+// gradients of x add up in place. Used when no weight or bias of the group is trained. Factors wider than x (float32 beside
+// bfloat16) are rounded for the products; their gradients come back in their own type.
 std::vector<Tensor> low_rank_linears(const Tensor& x, const std::vector<LowRankLinear>& group, bool values_needed = true);
 std::vector<Tensor> low_rank_linears_composed(const Tensor& x, const std::vector<LowRankLinear>& group);
 

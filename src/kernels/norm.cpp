@@ -4,6 +4,7 @@
 
 #include "core/autograd.h"
 #include "kernels/cpu/elementwise_kernel.h"
+#include "kernels/cuda/fused.h"
 #include "kernels/recompute.h"
 #include "kernels/twins.h"
 
@@ -151,6 +152,7 @@ Tensor rms_norm_composed(const Tensor& x, const Tensor& weight, double eps) {
 }
 
 Tensor rms_norm(const Tensor& x, const Tensor& weight, double eps) {
+  if (!composed_only() && x.dim() == 2 && cuda::has_kernels(x)) return cuda::rms_norm(x, weight, eps);
   if (x.scalar_type() == at::kHalf || x.scalar_type() == at::kBFloat16) return rms_norm(x.to(at::kFloat), weight.to(at::kFloat), eps).to(x.scalar_type());
   if (composed_only() || x.dim() != 2) return rms_norm_composed(x, weight, eps);
   return RmsNormFunction::apply(x, weight, eps);

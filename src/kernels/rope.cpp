@@ -5,6 +5,7 @@
 #include "core/autograd.h"
 #include "kernels/twins.h"
 #include "kernels/cpu.h"
+#include "kernels/cuda/fused.h"
 
 namespace graft::kernels {
 namespace {
@@ -85,6 +86,7 @@ Tensor rope_composed(const Tensor& x, const Tensor& cos, const Tensor& sin, bool
 }
 
 Tensor rope(const Tensor& x, const Tensor& cos, const Tensor& sin, bool interleaved) {
+  if (!composed_only() && cuda::has_kernels(x)) return cuda::rope(x, cos, sin, interleaved);
   const bool fused = !composed_only() && x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble) && cos.scalar_type() == x.scalar_type();
   return fused ? RopeFunction::apply(x, cos.contiguous(), sin.contiguous(), interleaved) : rope_composed(x, cos, sin, interleaved);
 }

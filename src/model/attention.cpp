@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/check.h"
+#include "core/device.h"
 #include "core/torch.h"
 #include "kernels/attention.h"
 #include "kernels/rope.h"
@@ -17,7 +18,7 @@ void store_rows(Tensor& cached, int64_t slot, int64_t begin, const Tensor& rows)
 void append_rows(Tensor& cached, const KvCache& cache, const Tensor& rows) {
   const int64_t sequences = rows.size(0), heads = rows.size(1), capacity = cached.size(2);
   if (!rows.is_cpu()) {
-    const auto index = [&](const std::vector<int64_t>& values) { return at::tensor(values, at::kLong).to(rows.device()); };
+    const auto index = [&](const std::vector<int64_t>& values) { return moved(at::tensor(values, at::kLong), rows.device()); };
     cached.transpose(1, 2).index_put_({index(cache.slots), index(cache.lengths)}, rows);
     return;
   }
@@ -103,6 +104,7 @@ Tensor attend(const Model& model, int64_t i, const Tensor& q_plain, const Tensor
   shape.window = layer.window;
   shape.softcap = c.attention_softcap;
   shape.key_bias = pass.key_bias;
+  shape.device_starts = pass.device_starts;
   const kernels::PrefixRows prefix = board.kv(i);
   const Tensor out = pass.cache ? attend_cached(i, q, k, v, prefix, shape, pass) : attend_whole(q, k, v, prefix, shape, pass);
   return out.reshape({q.size(0), c.heads * c.head_dim});

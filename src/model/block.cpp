@@ -48,7 +48,7 @@ Tensor norm_heads(const ModelConfig& c, const std::vector<Norm>& norms, const Te
   std::vector<Tensor> gains;
   for (auto& norm : norms) gains.push_back(norm.weight);
   const Tensor gain = c.qk_norm == QkNorm::PerHead ? gains[0] : at::stack(gains);  // [heads, head_dim]
-  return kernels::layer_norm(x, {}, {}, c.norm_eps) * gain;
+  return kernels::layer_norm(x, {}, {}, c.norm_eps) * gain.to(x.scalar_type());
 }
 
 // Behind the attention of the last block only the rows that are asked for go on.

@@ -14,7 +14,7 @@ using Part = std::function<Tensor(const Tensor&, bool)>;
 
 struct Holder : torch::CustomClassHolder {
   Part part;
-  Tensor dropout;  // the generator's state before the first run: the second draws the same masks
+  kernels::DropoutState dropout;  // the generator's state before the first run: the second draws the same masks
 };
 
 struct Checkpoint : torch::autograd::Function<Checkpoint> {
@@ -31,7 +31,7 @@ struct Checkpoint : torch::autograd::Function<Checkpoint> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     auto holder = c10::static_intrusive_pointer_cast<Holder>(ctx->saved_data["holder"].toCapsule());
     const Tensor x = ctx->get_saved_variables()[0].detach().requires_grad_();
-    const Tensor now = kernels::dropout_state();
+    const kernels::DropoutState now = kernels::dropout_state();
     kernels::set_dropout_state(holder->dropout);
     Tensor y;
     {

@@ -1,6 +1,7 @@
 #include "model/decoder.h"
 
 #include "core/check.h"
+#include "core/device.h"
 #include "core/torch.h"
 #include "model/block.h"
 #include "model/checkpoint.h"
@@ -9,13 +10,13 @@
 namespace graft {
 namespace {
 
-Tensor index_tensor(const std::vector<int64_t>& values, at::Device device) { return at::tensor(values, at::kLong).to(device); }
+Tensor index_tensor(const std::vector<int64_t>& values, at::Device device) { return moved(at::tensor(values, at::kLong), device); }
 
 // lengths: positions of each document, prefix and virtual rows included.
 void add_positions(const Model& model, const std::vector<int64_t>& lengths, Pass& pass) {
   for (auto& rope : model.config.ropes) pass.angles.push_back(rope_angles(rope, model.config, pass.positions, pass.starts, lengths, model.dtype()));
   if (model.config.alibi != Alibi::None)
-    pass.key_bias = alibi_bias(model.config, *std::max_element(lengths.begin(), lengths.end())).to(model.device());
+    pass.key_bias = moved(alibi_bias(model.config, *std::max_element(lengths.begin(), lengths.end())), model.device());
 }
 
 Tensor scaled(const Tensor& x, double scale) { return scale == 1 ? x : x * scale; }
@@ -35,6 +36,9 @@ Tensor embed(const Model& model, const Sites& sites, const Pass& pass) {
 Tensor run_block(const Model& model, int64_t layer, const Tensor& x, const Sites& sites, const Pass& pass) {
   return (model.family->block ? model.family->block : decoder_block)(model, layer, x, sites, pass);
 }
+
+// Losses are float32 at least.
+Tensor widened(const Tensor& logits) { return logits.to(at::promote_types(logits.scalar_type(), at::kFloat)); }
 
 kernels::LogitShape logit_shape(const ModelConfig& config) { return {config.logit_scale, config.logit_softcap}; }
 
@@ -83,11 +87,13 @@ Pass lay_out(const Model& model, const Sites& sites, const Batch& batch) {
       input_error("model", fmt::format("token id {} is outside the vocabulary of {}", id, model.config.vocab_size),
                   "do tokenizer and model belong together?");
   const at::Device device = model.device();
-  pass.ids = index_tensor(batch.ids, device);
-  pass.positions = index_tensor(positions, device);
-  pass.predict = index_tensor(predict, device);
-  pass.targets = index_tensor(targets, device);
-  if (inserted) pass.insertion = index_tensor(insertion, device);
+  const auto parts = index_tensors({&batch.ids, &positions, &predict, &targets, &insertion, &pass.starts}, device);
+  pass.ids = parts[0];
+  pass.positions = parts[1];
+  pass.predict = parts[2];
+  pass.targets = parts[3];
+  if (inserted) pass.insertion = parts[4];
+  if (!device.is_cpu() && pass.parents.empty()) pass.device_starts = parts[5].to(at::kInt);
   add_positions(model, lengths, pass);
   return pass;
 }
@@ -130,7 +136,7 @@ Tensor token_losses(const Model& model, const Sites& sites, const Batch& batch) 
   pass.wanted = pass.predict;
   const Tensor h = hidden_states(model, sites, pass);
   if (sites.has_edit(Site::Head, -1))
-    return -at::log_softmax(logits(model, sites, h), 1).gather(1, pass.targets.unsqueeze(1)).squeeze(1).to(at::kDouble);
+    return -at::log_softmax(widened(logits(model, sites, h)), 1).gather(1, pass.targets.unsqueeze(1)).squeeze(1).to(at::kDouble);
   const Linear head = model.head_linear();
   return kernels::token_losses(h, head.weight, head.bias, pass.targets, logit_shape(model.config));
 }

@@ -82,10 +82,16 @@ at::Device parse_device(const std::string& name) {
   const bool cuda = at::hasCUDA();
   if (name == "auto") return cuda ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
   if (name.rfind("cuda", 0) == 0) {
-    if (!cuda) usage_error("device", fmt::format("'{}' was asked for but no CUDA device can be used", name), "use --device cpu, or a build with the CUDA libtorch");
+    if (!cuda)
+      usage_error("device", fmt::format("'{}' was asked for but no CUDA device can be used", name),
+                  at::globalContext().hasCUDART() ? "this build has CUDA: does nvidia-smi list a device, and is its driver new enough? Else use --device cpu"
+                                                  : "use --device cpu, or a build with the CUDA libtorch: GRAFT_CUDA=1 ./dev build");
     if (name == "cuda") return at::Device(at::kCUDA, 0);
-    if (name.size() > 5 && name[4] == ':' && name.find_first_not_of("0123456789", 5) == std::string::npos)
-      return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(std::stoi(name.substr(5))));
+    if (name.size() > 5 && name.size() < 9 && name[4] == ':' && name.find_first_not_of("0123456789", 5) == std::string::npos) {
+      const int index = std::stoi(name.substr(5)), devices = at::detail::getCUDAHooks().deviceCount();
+      if (index >= devices) usage_error("device", fmt::format("there is no device '{}'", name), fmt::format("known: cuda:0..cuda:{}", devices - 1));
+      return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
+    }
   }
   usage_error("device", fmt::format("unknown device '{}'", name), "known: auto, cpu, cuda, cuda:N");
 }

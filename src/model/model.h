@@ -36,7 +36,7 @@ struct FamilyRow;
 struct Model {
   const FamilyRow* family = nullptr;
   ModelConfig config;
-  at::ScalarType compute = at::kFloat;  // what it calculates in; matrices may be stored in a shorter type (LoadOptions::keep_stored)
+  at::ScalarType compute = at::kFloat;  // what it calculates in; matrices may be stored in a shorter type (LoadOptions::keep_stored), trained ones in a wider
   Embedding tokens, positions;  // positions: learned ones, else undefined
   Norm embed_norm;
   Linear project_in, project_out;  // between embeddings or head and the blocks where their widths differ

@@ -32,6 +32,7 @@ struct Pass {
   Tensor ids;                    // [real tokens] int64
   std::vector<int64_t> starts;   // documents in rows, virtual rows included
   std::vector<int64_t> parents;  // empty, or as Batch has them
+  Tensor device_starts;          // starts as int32 where the rows lie; undefined on a CPU, and where there are parents
   Tensor positions;              // [rows] int64
   Tensor insertion;              // [rows] index into (real tokens, then virtual rows); undefined without virtual rows
   Tensor predict, targets;       // [supervised] rows whose next token is learned, and those tokens

@@ -4,6 +4,7 @@
 #include <numbers>
 
 #include "core/check.h"
+#include "core/device.h"
 #include "core/torch.h"
 
 namespace graft {
@@ -150,11 +151,13 @@ Angles rope_angles(const Rope& rope, const ModelConfig& config, const Tensor& po
   const Tensor at = positions.to(at::kFloat);
   Tensor angle;
   if (rope.kind != "dynamic" && rope.kind != "longrope") {
-    angle = at::outer(at, rope_frequencies(rope, config, 0).to(positions.device()));
+    angle = at::outer(at, moved(rope_frequencies(rope, config, 0), positions.device()));
   } else {
+    std::vector<Tensor> each;
+    for (const int64_t length : lengths) each.push_back(rope_frequencies(rope, config, length));
+    const Tensor all = moved(at::stack(each), positions.device());  // one copy for all documents
     std::vector<Tensor> parts;
-    for (size_t d = 0; d < lengths.size(); ++d)
-      parts.push_back(at::outer(at.narrow(0, starts[d], starts[d + 1] - starts[d]), rope_frequencies(rope, config, lengths[d]).to(positions.device())));
+    for (size_t d = 0; d < lengths.size(); ++d) parts.push_back(at::outer(at.narrow(0, starts[d], starts[d + 1] - starts[d]), all[static_cast<int64_t>(d)]));
     angle = at::cat(parts, 0);
   }
   return {(angle.cos() * rope.attention_factor).to(dtype), (angle.sin() * rope.attention_factor).to(dtype)};

@@ -52,15 +52,15 @@ Optimizer::Optimizer(std::vector<Param> params, const OptimConfig& config) : par
   }
 }
 
-double Optimizer::clip(double limit) {
+Tensor Optimizer::gradient_norm() const {
   at::NoGradGuard no_grad;
   std::vector<Tensor> gradients;
   for (auto& p : params_)
     if (p.value.grad().defined()) gradients.push_back(p.value.grad());
-  const double norm = kernels::total_norm(gradients);
-  gradient_factor_ = limit > 0 ? std::min(1.0, limit / (norm + 1e-6)) : 1;
-  return norm;
+  return kernels::total_norm_there(gradients);
 }
+
+void Optimizer::clip(double norm, double limit) { gradient_factor_ = limit > 0 ? std::min(1.0, limit / (norm + 1e-6)) : 1; }
 
 void Optimizer::sgd(const Group& group, double learning_rate) {
   for (const size_t i : group.members) {

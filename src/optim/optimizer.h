@@ -26,8 +26,10 @@ class Optimizer {
   // Holds handles of the parameters; their gradients are read by `step`.
   Optimizer(std::vector<Param> params, const OptimConfig& config);
 
-  // The norm of all gradients. Where it is above `limit` (0: never), the next step scales them so that their norm is `limit`.
-  double clip(double limit);
+  // The norm of all gradients together, a scalar where they lie: reading it is left to the caller.
+  at::Tensor gradient_norm() const;
+  // Where that norm is above `limit` (0: never), the next step scales the gradients so that it is `limit`.
+  void clip(double norm, double limit);
   // Updates the parameters that have a gradient; the others and their moments stay as they are. Clipped gradients are left clipped.
   void step(double learning_rate);
   void clear_gradients();

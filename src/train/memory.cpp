@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "core/check.h"
 #include "core/heap.h"
 #include "core/rng.h"
 #include "core/system.h"
@@ -57,6 +58,8 @@ Measured measure(Adapted& adapted, int64_t tokens, const Recomputed& recomputed)
 }  // namespace
 
 MemoryModel::MemoryModel(Adapted& adapted, const std::string& optimizer) : layers_(adapted.model.layers()), vocab_(adapted.model.config.vocab_size) {
+  if (adapted.model.device().is_cuda())
+    usage_error("memory", "what a step takes is known for a CPU only", "leave --max-memory and --dry-run out; --gradient-checkpointing needs less on a GPU too");
   for (auto& p : adapted.method->params()) fixed_.adapters += static_cast<int64_t>(p.value.nbytes());
   fixed_.gradients = fixed_.adapters;
   fixed_.optimizer = optimizer == "adamw" ? 2 * fixed_.adapters : 0;
@@ -104,6 +107,7 @@ Recomputed MemoryModel::with_activations_within(int64_t tokens, int64_t limit) c
 }
 
 RecomputeRule usual_recomputation(Adapted& adapted) {
+  if (adapted.model.device().is_cuda()) return {};  // its memory is not the heap that is measured here
   const int64_t limit = std::max(kUsualActivations, weight_bytes(adapted.model));
   const auto& c = adapted.model.config;
   // Far more than any block keeps: short batches of small models need no closer look.

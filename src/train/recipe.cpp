@@ -43,7 +43,7 @@ void Recipe::visit(Fields& f) {
   f("gradient_checkpointing", gradient_checkpointing, "recompute all blocks in the backward pass: least memory for activations, a third more time");
   f("max_memory", max_memory, "most memory that training may take, such as 8GiB: recomputes as much as that needs");
   f("low_memory", low_memory, "as little memory as possible: recomputes all blocks and lets go of each weight after its use");
-  f("dtype", dtype, "compute type of the base; adapters are float32 always", one_of({"auto", "float32", "bfloat16"}));
+  f("dtype", dtype, "compute type of the base: auto is bfloat16 on a GPU, float32 on a CPU; adapters are float32 always", one_of({"auto", "float32", "bfloat16"}));
   f("device", device, "auto, cpu, cuda or cuda:N");
   f("threads", threads, "CPU threads; 0: all cores", at_least(0));
 }
@@ -63,7 +63,7 @@ at::ScalarType compute_dtype(const std::string& name, const at::Device& device) 
   if (name == "bfloat16" && device.is_cpu() && !kernels::cpu_multiplies_bf16())
     usage_error("dtype", fmt::format("bfloat16 would be computed without instructions for it on this CPU ({}), many times slower than float32", kernels::isa_title(kernels::cpu_isa())),
                 "use --dtype float32; half-precision files are read as float32 then");
-  return name == "bfloat16" ? at::kBFloat16 : at::kFloat;
+  return name == "bfloat16" || (name == "auto" && device.is_cuda()) ? at::kBFloat16 : at::kFloat;
 }
 
 void use_threads(int64_t threads) {

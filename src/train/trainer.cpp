@@ -2,8 +2,10 @@
 
 #include <chrono>
 #include <cmath>
+#include <numeric>
 
 #include "core/check.h"
+#include "core/device.h"
 #include "core/files.h"
 #include "core/system.h"
 #include "core/rng.h"
@@ -16,6 +18,14 @@ namespace fs = std::filesystem;
 namespace {
 
 const std::string kMethodState = "method.";  // names of what a method keeps, among the optimizer's
+
+// Losses and a norm as numbers: the one place of a step that waits for a GPU. It stands in front of the update, so that nothing has
+// changed when one of them is not finite; the next step is laid out while the GPU still updates.
+std::vector<double> read_numbers(std::vector<Tensor> scalars) {
+  for (auto& scalar : scalars) scalar = scalar.to(scalars[0].device(), at::kDouble);
+  const Tensor numbers = at::stack(scalars).to(at::kCPU);
+  return {numbers.const_data_ptr<double>(), numbers.const_data_ptr<double>() + numbers.numel()};
+}
 
 // True while the object lives, false afterwards, also when a step throws.
 struct TrainingMode {
@@ -55,31 +65,34 @@ StepRecord Trainer::step(const std::vector<Batch>& micro_batches) {
   const TrainingMode mode(adapted_.sites);
   std::vector<Recomputed> recomputed;  // decided before there are gradients: the rule may look at the model
   for (auto& batch : micro_batches) recomputed.push_back(recompute_ ? recompute_(batch) : Recomputed{});
-  double total = 0;
+  std::vector<Tensor> scalars;
   for (size_t i = 0; i < micro_batches.size(); ++i) {
     const Batch& batch = micro_batches[i];
     if (batch.supervised() == 0) continue;
     const Tensor loss = loss_sum(adapted_.model, adapted_.sites, batch, recomputed[i],
                                  {.label_smoothing = config_.label_smoothing, .chunk_bytes = recomputed[i].blocks > 0 ? kernels::kSmallChunk : 0});
-    total += loss.item<double>();
+    scalars.push_back(loss.detach());
     (loss / static_cast<double>(record.supervised)).backward();
   }
   if (const Tensor extra = adapted_.method->extra_loss(); extra.defined()) extra.backward();
-  record.loss = total / static_cast<double>(record.supervised);
-  record.grad_norm = optimizer_.clip(config_.clip);
+  scalars.push_back(optimizer_.gradient_norm());
+  const std::vector<double> numbers = read_numbers(std::move(scalars));
+  record.loss = std::accumulate(numbers.begin(), numbers.end() - 1, 0.0) / static_cast<double>(record.supervised);
+  record.grad_norm = numbers.back();
   if (!std::isfinite(record.loss) || !std::isfinite(record.grad_norm)) {
     optimizer_.clear_gradients();
     fail(Fault::Diverged, "train",
          fmt::format("step {}: the loss is {} and the gradients' norm {} at a learning rate of {:.3g}", record.step, record.loss, record.grad_norm, record.lr),
          "try a smaller --lr, --warmup or --clip; the last checkpoint is as it was");
   }
+  optimizer_.clip(record.grad_norm, config_.clip);
   optimizer_.step(record.lr);
   adapted_.method->after_step(done_ + 1);
   optimizer_.clear_gradients();
   ++done_;
   record.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   record.tokens_per_second = static_cast<double>(record.tokens) / record.seconds;
-  record.peak_memory = peak_memory();
+  record.peak_memory = peak_memory(adapted_.model.device());
   return record;
 }
 

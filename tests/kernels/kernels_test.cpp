@@ -35,14 +35,14 @@ void compare(const Operation& fused, const Operation& composed, const Tensors& i
   for (const auto dtype : {at::kFloat, at::kDouble}) {
     const auto run = [&](const Operation& operation, Tensors& leaves) {
       for (size_t i = 0; i < inputs.size(); ++i) {
-        Tensor leaf = inputs[i].is_floating_point() ? inputs[i].to(dtype).detach().clone() : inputs[i];
+        Tensor leaf = (inputs[i].is_floating_point() ? inputs[i].to(dtype) : inputs[i]).to(testing::test_device()).detach().clone();
         if (inputs[i].is_floating_point() && !frozen.count(i)) leaf.requires_grad_();
         leaves.push_back(leaf);
       }
       const Tensors outputs = operation(leaves);
       at::Generator generator = at::detail::createCPUGenerator(7);
       Tensor total = at::zeros({}, at::kDouble);
-      for (auto& y : outputs) total = total + (y * at::randn(y.sizes(), generator, y.options())).sum().to(at::kDouble);
+      for (auto& y : outputs) total = total + (y * at::randn(y.sizes(), generator, y.options().device(at::kCPU)).to(y.device())).sum().to(at::kCPU, at::kDouble);
       total.backward();
       return outputs;
     };
@@ -61,7 +61,7 @@ void compare(const Operation& fused, const Operation& composed, const Tensors& i
   }
 }
 
-Tensor random(at::IntArrayRef shape, double scale = 1) { return at::randn(shape, at::kDouble) * scale; }
+Tensor random(at::IntArrayRef shape, double scale = 1) { return (at::randn(shape, at::kDouble) * scale).to(testing::test_device()); }
 
 struct Kernels : ::testing::Test {
   void SetUp() override { at::manual_seed(3); }
@@ -245,13 +245,13 @@ TEST_F(Kernels, DecodeAttentionWithShapes) {
     if (variant & 4) shape.key_bias = random({4, 25}).to(at::kFloat);
     const Tensor fused = decode_attention(q, {keys, values, slots}, lengths, shape);
     EXPECT_TRUE(at::allclose(fused, decode_attention_composed(q, {keys, values, slots}, lengths, shape), 1e-5, 1e-6)) << variant;
-    const Tensor rows = at::cat({at::zeros({19, 4, 16}), q.narrow(0, 1, 1)});
+    const Tensor rows = at::cat({at::zeros({19, 4, 16}, q.options()), q.narrow(0, 1, 1)});
     EXPECT_TRUE(at::allclose(fused[1], packed_attention_composed(rows, keys[1].transpose(0, 1), values[1].transpose(0, 1), {0, 20}, shape)[19], 1e-5, 1e-6)) << variant;
   }
 }
 
 TEST_F(Kernels, LinearCrossEntropyWithScaleAndSoftcap) {
-  const Tensor targets = at::randint(0, 50, {9}, at::kLong);
+  const Tensor targets = at::randint(0, 50, {9}, at::kLong).to(testing::test_device());
   for (const LogitShape shape : {LogitShape{0.3, 0}, LogitShape{1, 1.5}, LogitShape{2, 3}}) {
     compare([&](const Tensors& t) { return Tensors{linear_cross_entropy(t[0], t[1], t[2], targets, shape)}; },
             [&](const Tensors& t) { return Tensors{linear_cross_entropy_composed(t[0], t[1], t[2], targets, shape)}; },
@@ -293,7 +293,7 @@ TEST_F(Kernels, LabelSmoothingIsTheReferences) {
 }
 
 TEST_F(Kernels, LinearCrossEntropyInChunks) {
-  const Tensor targets = at::randint(0, 50000, {150}, at::kLong);  // 150 rows of 50000 entries: three chunks
+  const Tensor targets = at::randint(0, 50000, {150}, at::kLong).to(testing::test_device());  // 150 rows of 50000 entries: three chunks
   compare([&](const Tensors& t) { return Tensors{linear_cross_entropy(t[0], t[1], t[2], targets)}; },
           [&](const Tensors& t) { return Tensors{linear_cross_entropy_composed(t[0], t[1], t[2], targets)}; },
           {random({150, 4}), random({50000, 4}), random({50000})});

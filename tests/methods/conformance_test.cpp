@@ -47,7 +47,7 @@ class Conformance : public ::testing::TestWithParam<Pair> {
   void SetUp() override {
     const Json config = tiny_config(GetParam().family);
     ASSERT_FALSE(config.is_null()) << "no tiny configuration for " << GetParam().family;
-    model_ = random_model(config, 3);
+    model_ = converted(random_model(config, 3), at::kFloat, test_device());
     Model copy = model_;  // biases and gains away from their initial 0 and 1, so that ignoring one shows
     at::Generator generator = at::detail::createCPUGenerator(9);
     visit_base(copy, [&](const std::string&, Tensor& handle, bool decays) {
@@ -67,10 +67,23 @@ TEST_P(Conformance, Merge) { EXPECT_NO_PROBLEMS(check_merge(model_, method())); 
 TEST_P(Conformance, File) { EXPECT_NO_PROBLEMS(check_file(model_, method())); }
 TEST_P(Conformance, FusedEqualsComposed) { EXPECT_NO_PROBLEMS(check_fused(model_, method())); }
 TEST_P(Conformance, StoredShort) { EXPECT_NO_PROBLEMS(check_stored_short(model_, method())); }
+TEST_P(Conformance, HalfPrecision) { EXPECT_NO_PROBLEMS(check_half_precision(model_, method())); }
 TEST_P(Conformance, Checkpointing) { EXPECT_NO_PROBLEMS(check_checkpointing(model_, method())); }
 
 INSTANTIATE_TEST_SUITE_P(All, Conformance, ::testing::ValuesIn(all_pairs()),
                          [](const auto& tested) { return tested.param.family + "_" + tested.param.method.label; });
+
+// Heads that flash attention knows, which tiny ones are too small for: on a GPU this runs it, with windows and prefix rows.
+TEST(ConformanceOnAGpu, HeadsOfEight) {
+  for (const char* family : {"llama", "mistral"}) {
+    Json config = tiny_config(family);
+    config["hidden_size"] = 32;
+    config["head_dim"] = 8;
+    const Model model = converted(random_model(config, 3), at::kFloat, test_device());
+    for (auto& c : method_cases())
+      if (!c.few && attached(model, c)) EXPECT_NO_PROBLEMS(check_half_precision(model, c));
+  }
+}
 
 TEST(ConformanceCoverage, EveryRowIsTested) {
   EXPECT_GE(families().size(), 20u);

@@ -35,11 +35,12 @@ void perturb(Method& method, uint64_t seed, double size = 0.05) {
     Tensor noise = at::empty(p.value.sizes(), at::kDouble);
     double* values = noise.mutable_data_ptr<double>();
     for (int64_t i = 0; i < noise.numel(); ++i) values[i] = rng.normal() * size;
-    p.value.add_(noise.to(p.value.scalar_type()));
+    p.value.add_(noise.to(p.value.options()));
   }
 }
 
 double difference(const Tensor& a, const Tensor& b) {
+  if (a.device() != b.device()) return difference(a.to(at::kCPU), b.to(at::kCPU));
   return (a - b).abs().max().item<double>() / std::max(1.0, b.abs().max().item<double>());
 }
 
@@ -231,7 +232,7 @@ Problems check_every_tensor_matters(const Model& model, const Case& c) {
 
 Problems check_gradients(const Model& base, const Case& c) {
   Problems problems;
-  const Model model = converted(base, at::kDouble, at::kCPU);
+  const Model model = converted(base, at::kDouble, base.device());
   const Batch batch = tiny_batch(model);
   Adapted adapted = prepared(model, c);
   adapted.method->hold_constants(true);
@@ -368,6 +369,43 @@ Problems check_fused(const Model& model, const Case& c) {
   for (auto& [name, gradient] : gradients(adapted, batch))
     if (!gradient.defined() || !fused.at(name).defined() || difference(fused.at(name), gradient) > 20 * tolerance(model.dtype()))
       problems.push_back(fmt::format("fused and composed gradients of '{}' differ", name));
+  return problems;
+}
+
+Problems check_half_precision(const Model& base, const Case& c) {
+  Problems problems;
+  const Model half = converted(base, at::kBFloat16, base.device()), rounded = converted(half, at::kFloat, base.device());
+  const Batch batch = tiny_batch(base);
+  Adapted adapted = prepared(half, c), reference = prepared(rounded, c);
+  {
+    at::NoGradGuard no_grad;  // the base's trained copies and what is derived from it are the same numbers in both
+    for (size_t i = 0; i < adapted.method->params().size(); ++i) adapted.method->params()[i].value.copy_(reference.method->params()[i].value);
+  }
+  for (auto& p : adapted.method->params())
+    if (p.value.scalar_type() != at::kFloat) problems.push_back(fmt::format("'{}' is not float32", p.name));
+  const Tensor hidden = [&] {
+    at::NoGradGuard no_grad;
+    return hidden_states(adapted.model, adapted.sites, lay_out(adapted.model, adapted.sites, batch));
+  }();
+  if (hidden.scalar_type() != at::kBFloat16) problems.push_back("hidden states are wider than the base");
+  const Tensor loss = loss_sum(adapted.model, adapted.sites, batch), expected = loss_sum(reference.model, reference.sites, batch);
+  if (loss.scalar_type() != at::kFloat) problems.push_back("the loss is not float32");
+  if (const double d = std::abs(loss.item<double>() / expected.item<double>() - 1); !(d < tolerance(at::kBFloat16)))
+    problems.push_back(fmt::format("the loss differs from float32's by a share of {}", d));
+  // Single gradients of a deep sum are noisy in half precision; all of them together must point where float32's do.
+  const auto ours = gradients(adapted, batch), theirs = gradients(reference, batch);
+  double dot = 0, own = 0, other = 0;
+  for (auto& [name, gradient] : ours) {
+    if (!gradient.defined() || gradient.scalar_type() != at::kFloat) {
+      problems.push_back(fmt::format("the gradient of '{}' is absent or not float32", name));
+      continue;
+    }
+    dot += (gradient * theirs.at(name)).sum().item<double>();
+    own += gradient.square().sum().item<double>();
+    other += theirs.at(name).square().sum().item<double>();
+  }
+  if (const double cosine = dot / std::sqrt(own * other); !(cosine > 0.99) || !(std::abs(std::sqrt(own / other) - 1) < 0.1))
+    problems.push_back(fmt::format("gradients differ from float32's: cosine {}, ratio of lengths {}", cosine, std::sqrt(own / other)));
   return problems;
 }
 

@@ -42,6 +42,7 @@ Problems check_base_untouched(const Model& model, const Case& c);
 Problems check_merge(const Model& model, const Case& c);
 Problems check_file(const Model& model, const Case& c);
 Problems check_fused(const Model& model, const Case& c);           // against composed twins, values and gradients
+Problems check_half_precision(const Model& model, const Case& c);  // a bfloat16 base under float32 parameters
 Problems check_checkpointing(const Model& model, const Case& c);
 Problems check_stored_short(const Model& model, const Case& c);    // matrices kept as bf16, calculated in float32
 

@@ -4,6 +4,8 @@
 
 #include <cstdlib>
 
+#include "model/loader.h"
+
 namespace graft::testing {
 namespace fs = std::filesystem;
 
@@ -24,6 +26,11 @@ fs::path shared_data() {
 }
 
 fs::path source_folder() { return GRAFT_SOURCE_DIR; }
+
+at::Device test_device() {
+  const char* named = std::getenv("GRAFT_TEST_DEVICE");
+  return parse_device(named ? named : "cpu");
+}
 
 std::string error_of(const std::function<void()>& action, Fault fault) {
   try {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "core/check.h"
+#include "core/tensor.h"
 
 namespace graft::testing {
 
@@ -30,6 +31,9 @@ std::filesystem::path source_folder();
 
 // Runs `action`, expects graft::Error with this fault, and returns its message ("" if nothing was thrown).
 std::string error_of(const std::function<void()>& action, Fault fault);
+
+// Where tests that can run anywhere put their tensors: $GRAFT_TEST_DEVICE ("cuda", "cuda:1"), else the CPU.
+at::Device test_device();
 
 }  // namespace graft::testing
 

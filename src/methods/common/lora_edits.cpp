@@ -22,9 +22,9 @@ Tensor LoraEdit::linear(const Linear& base, const Tensor& x, bool training) cons
   const bool drops = training && dropout > 0;
   const Tensor factor = magnitude.defined() ? magnitude / row_norms(base) : Tensor();
   const bool frozen = !base.weight.requires_grad();
-  if (factor.defined() && frozen && !drops && x.scalar_type() == a.scalar_type()) {  // x' = x: (m/n) ⊙ (W x + s·B A x) + b
+  if (factor.defined() && frozen && !drops) {  // x' = x: (m/n) ⊙ (W x + s·B A x) + b
     const Tensor y = kernels::low_rank_linears(x, {{base.weight, {}, a, b, scale}})[0] * factor;
-    return base.bias.defined() ? y + base.bias : y;
+    return (base.bias.defined() ? y + base.bias : y).to(x.scalar_type());
   }
   const Tensor dropped = drops ? kernels::dropout(x, dropout) : x;
   Tensor side = at::mm(at::mm(dropped.to(a.scalar_type()), a.t()), b.t());
