@@ -70,11 +70,11 @@ class Worker:
             sys.exit("bench: a worker stopped")
         return json.loads(line)
 
-    def step(self):
-        """One step, and the share of the machine's CPU time that others used meanwhile."""
+    def ask(self, line):
+        """One answer to a line, and the share of the machine's CPU time that others used meanwhile."""
         cores, before, own = os.cpu_count(), cpu_busy(), self.cpu()
         start = time.perf_counter()
-        self.process.stdin.write("step\n")
+        self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
         row = self.read()
         wall = time.perf_counter() - start
@@ -89,6 +89,10 @@ class Worker:
 def cpu_busy():
     user, nice, system, _idle, _iowait, irq, softirq = map(int, open("/proc/stat").readline().split()[1:8])
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_name():
+    return next((line.split(": ")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
 
 
 def make_rows(args):
@@ -135,7 +139,7 @@ def main():
         samples = {name: [] for name in workers}
         dropped = 0
         for i in range(args.rounds + 1):
-            row = {name: worker.step() for name, worker in workers.items()}
+            row = {name: worker.ask("step") for name, worker in workers.items()}
             if i == 0:
                 continue  # warm-up
             if any(r["others"] > 0.15 for r in row.values()):
@@ -146,8 +150,7 @@ def main():
                 samples[name].append(r)
     if not samples["graft"]:
         sys.exit(f"bench: all {dropped} rounds were disturbed by other processes; try again on a quiet machine")
-    cpu = next((line.split(": ")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-    print(f"{cpu}, {os.cpu_count()} cores; {len(samples['graft'])} clean rounds, {dropped} dropped")
+    print(f"{cpu_name()}, {os.cpu_count()} cores; {len(samples['graft'])} clean rounds, {dropped} dropped")
     print(f"{'':10} {'s/step':>8} {'tokens/s':>9} {'peak MiB':>9} {'loss':>9}")
     for name, rows in samples.items():
         print(f"{name:10} {statistics.median(r['seconds'] for r in rows):8.3f} {statistics.median(r['tokens'] / r['seconds'] for r in rows):9.0f} "

@@ -45,7 +45,7 @@ Model merged(const Adapted& adapted) {
 double largest_logit_difference(const Model& a, const Sites& sites_a, const Model& b, const Sites& sites_b) {
   at::NoGradGuard no_grad;
   Rng rng(17);
-  Batch batch{{}, {0}, {}};
+  Batch batch{{}, {0}, {}, {}};
   for (int64_t d = 0; d < 4; ++d) {
     for (int64_t t = 0; t < std::min<int64_t>(32, a.config.max_positions / 2); ++t) batch.ids.push_back(static_cast<int64_t>(rng.below(a.config.vocab_size)));
     batch.starts.push_back(batch.tokens());

@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "core/torch.h"
+#include "data/shared_prefixes.h"
 #include "eval/bleu.h"
 #include "eval/metrics.h"
 #include "eval/rouge.h"
@@ -20,27 +21,24 @@ struct Document {
   std::vector<TokenSpan> skipped = {};
 };
 
-// Sum of token losses and number of tokens for each document, packed into batches.
-std::vector<std::pair<double, int64_t>> document_losses(const Model& model, const Sites& sites, const std::vector<Document>& documents) {
-  std::vector<std::pair<double, int64_t>> sums(documents.size());
-  for (size_t begin = 0; begin < documents.size();) {
-    Batch batch;
-    size_t end = begin;
-    while (end < documents.size() && (end == begin || batch.tokens() + static_cast<int64_t>(documents[end].ids.size()) <= kTokensPerBatch)) {
-      append_document(batch, documents[end].ids, documents[end].learned_from, documents[end].skipped);
-      ++end;
+using LossSums = std::vector<std::pair<double, int64_t>>;  // for each document: its tokens' losses added up, and how many they are
+
+// What several documents begin with is computed once.
+LossSums document_losses(const Model& model, const Sites& sites, const std::vector<Document>& documents) {
+  LossSums sums(documents.size());
+  std::vector<PackedSequence> sequences;
+  for (auto& d : documents) sequences.push_back({d.ids, d.learned_from, d.skipped});
+  for (auto& [batch, sequence] : pack_sequences(sequences, kTokensPerBatch, can_share_prefixes(model.config))) {
+    if (batch.supervised() == 0) continue;
+    const Tensor losses = token_losses(model, sites, batch).to(at::kCPU).contiguous();
+    const double* values = losses.const_data_ptr<double>();
+    size_t document = 0;
+    for (int64_t i = 0; i < batch.supervised(); ++i) {
+      while (batch.predict[i] >= batch.starts[document + 1]) ++document;
+      auto& [sum, count] = sums[sequence[document]];
+      sum += values[i];
+      ++count;
     }
-    if (batch.supervised() > 0) {
-      const Tensor losses = token_losses(model, sites, batch).to(at::kCPU).contiguous();
-      const double* values = losses.const_data_ptr<double>();
-      size_t document = begin;
-      for (int64_t i = 0; i < batch.supervised(); ++i) {
-        while (batch.predict[i] >= batch.starts[document - begin + 1]) ++document;
-        sums[document].first += values[i];
-        ++sums[document].second;
-      }
-    }
-    begin = end;
   }
   return sums;
 }
@@ -51,9 +49,8 @@ std::vector<Document> whole(const std::vector<Example>& examples) {
   return documents;
 }
 
-std::vector<ItemRecord> loss_items(const Model& model, const Sites& sites, const std::vector<Example>& examples, const std::string& metric) {
+std::vector<ItemRecord> loss_items(const LossSums& sums, const std::vector<Example>& examples, const std::string& metric) {
   std::vector<ItemRecord> items;
-  const auto sums = document_losses(model, sites, whole(examples));
   for (size_t i = 0; i < examples.size(); ++i) {
     const auto [sum, n] = sums[i];
     const double mean = n ? sum / static_cast<double>(n) : 0;
@@ -167,17 +164,21 @@ Json ItemRecord::to_json() const {
   return json;
 }
 
-double mean_loss(const Model& model, const Sites& sites, const std::vector<Example>& examples) { return value_of("loss", loss_items(model, sites, examples, "loss")); }
+double mean_loss(const Model& model, const Sites& sites, const std::vector<Example>& examples) { return value_of("loss", loss_items(document_losses(model, sites, whole(examples)), examples, "loss")); }
 
 std::vector<MetricResult> evaluate(const Model& model, const Sites& sites, const Tokenizer& tokenizer, const std::vector<Example>& examples,
                                    const std::vector<std::string>& metrics, const GenerateConfig& generation) {
   at::NoGradGuard no_grad;
   std::vector<MetricResult> results;
   std::vector<std::string> texts;
+  LossSums losses;
   for (auto& name : metrics) {
     const MetricRow& row = find_metric(name);
     MetricResult result{name, 0, {}};
-    if (row.needs == MetricRow::Losses) result.items = loss_items(model, sites, examples, name);
+    if (row.needs == MetricRow::Losses) {
+      if (losses.empty()) losses = document_losses(model, sites, whole(examples));
+      result.items = loss_items(losses, examples, name);
+    }
     if (row.needs == MetricRow::Choices) result.items = choice_items(model, sites, tokenizer, examples);
     if (row.needs == MetricRow::Text) {
       if (texts.empty()) texts = generated_texts(model, sites, tokenizer, examples, generation);

@@ -35,7 +35,7 @@ struct MetricResult {
   std::vector<ItemRecord> items;
 };
 
-// Scores all metrics in one go; text is generated once for those that need it. The metrics' order is kept.
+// Scores all metrics in one go; text is generated once for those that need it, and losses are computed once. The metrics' order is kept.
 std::vector<MetricResult> evaluate(const Model& model, const Sites& sites, const Tokenizer& tokenizer, const std::vector<Example>& examples,
                                    const std::vector<std::string>& metrics, const GenerateConfig& generation);
 

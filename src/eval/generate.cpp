@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "core/check.h"
 #include "core/log.h"
 #include "core/rng.h"
 #include "core/torch.h"
+#include "data/shared_prefixes.h"
 #include "model/decoder.h"
 
 namespace graft {
@@ -42,7 +44,6 @@ int64_t sample(const float* logits, int64_t vocab, const GenerateConfig& config,
 struct Sequence {
   size_t prompt;
   Rng rng;
-  std::vector<int64_t> ids;
 };
 
 }  // namespace
@@ -62,22 +63,26 @@ std::vector<std::vector<int64_t>> generate(const Model& model, const Sites& site
     log_info("up to {} positions are asked for, but the model was made for {}: texts that reach beyond are of little worth", most, model.config.max_positions);
   for (size_t begin = 0; begin < order.size(); begin += static_cast<size_t>(config.batch)) {
     const size_t end = std::min(order.size(), begin + static_cast<size_t>(config.batch));
-    Batch batch{{}, {0}, {}};
-    std::vector<Sequence> alive;
+    std::vector<PackedSequence> sequences;
     int64_t longest = 0;
     for (size_t i = begin; i < end; ++i) {
       const auto& prompt = prompts[order[i]];
       if (prompt.empty()) usage_error("generate", "a prompt holds no token", "give --prompt some text");
-      batch.ids.insert(batch.ids.end(), prompt.begin(), prompt.end());
-      batch.starts.push_back(batch.tokens());
       longest = std::max(longest, static_cast<int64_t>(prompt.size()));
-      alive.push_back({order[i], Rng(mix_seed(static_cast<uint64_t>(config.seed), "sample " + std::to_string(order[i]))), {}});
+      sequences.push_back({prompt, static_cast<int64_t>(prompt.size())});
     }
+    auto [batch, sequence] = std::move(pack_sequences(sequences, std::numeric_limits<int64_t>::max(), can_share_prefixes(model.config))[0]);
+    std::vector<Sequence> alive;
+    for (const int64_t i : sequence)
+      if (i >= 0) {
+        const size_t prompt = order[begin + static_cast<size_t>(i)];
+        alive.push_back({prompt, Rng(mix_seed(static_cast<uint64_t>(config.seed), "sample " + std::to_string(prompt)))});
+      }
     const int64_t limit = model.positions.weight.defined() ? model.config.max_positions - extra : longest + config.max_new_tokens;
     KvCache cache = make_cache(model, sites, static_cast<int64_t>(alive.size()), longest + config.max_new_tokens);
     for (int64_t step = 0; step < config.max_new_tokens && !alive.empty(); ++step) {
       if (must_refill(model, cache)) {
-        batch = Batch{{}, {0}, {}};
+        batch = Batch{{}, {0}, {}, {}};
         for (auto& s : alive) {
           for (auto* ids : {&prompts[s.prompt], &std::as_const(results[s.prompt])}) batch.ids.insert(batch.ids.end(), ids->begin(), ids->end());
           batch.starts.push_back(batch.tokens());
@@ -88,7 +93,7 @@ std::vector<std::vector<int64_t>> generate(const Model& model, const Sites& site
       const Tensor scores = next_logits(model, sites, batch, cache).to(at::kCPU, at::kFloat).contiguous();
       const int64_t vocab = scores.size(1);
       const Tensor best = config.temperature > 0 ? Tensor() : scores.argmax(1);
-      batch = Batch{{}, {0}, {}};
+      batch = Batch{{}, {0}, {}, {}};
       std::vector<int64_t> kept;
       std::vector<Sequence> going;
       for (size_t i = 0; i < alive.size(); ++i) {

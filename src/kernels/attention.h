@@ -31,10 +31,16 @@ Tensor packed_attention(const Tensor& q, const Tensor& k, const Tensor& v, const
 Tensor packed_attention_composed(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, const AttentionShape& shape,
                                  const PrefixRows& prefix = {});
 
+// Keys or values of past tokens: rows [slots, kv_heads, capacity, head_dim], so that a head's tokens lie behind one another.
+// Sequence i of a batch lives in slot slots[i].
+struct CachedRows {
+  const Tensor &keys, &values;
+  const std::vector<int64_t>& slots;
+};
+
 // One new token for each sequence against its cached rows, without gradients.
-// q [sequences, heads, head_dim]; keys, values [sequences, capacity, kv_heads, head_dim]; lengths: rows in use. → like q
-Tensor decode_attention(const Tensor& q, const Tensor& keys, const Tensor& values, const std::vector<int64_t>& lengths, const AttentionShape& shape);
-Tensor decode_attention_composed(const Tensor& q, const Tensor& keys, const Tensor& values, const std::vector<int64_t>& lengths,
-                                 const AttentionShape& shape);
+// q [sequences, heads, head_dim]; lengths: rows in use of each sequence. → like q
+Tensor decode_attention(const Tensor& q, const CachedRows& cache, const std::vector<int64_t>& lengths, const AttentionShape& shape);
+Tensor decode_attention_composed(const Tensor& q, const CachedRows& cache, const std::vector<int64_t>& lengths, const AttentionShape& shape);
 
 }  // namespace graft::kernels

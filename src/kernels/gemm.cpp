@@ -6,6 +6,7 @@
 
 #include "core/mapped_file.h"
 #include "core/torch.h"
+#include "kernels/thin.h"
 #include "kernels/twins.h"
 
 namespace graft::kernels {
@@ -51,6 +52,7 @@ constexpr int64_t kPiece = kPieceBytes / static_cast<int64_t>(sizeof(float));
 
 Tensor same_dtype_product(const Tensor& a, const Tensor& b, const Tensor& bias) {
   if (for_onednn(a, b)) return onednn_linear(a, b, bias);
+  if (thin_here(a, b)) return thin_product_t(a, b, bias);
   return bias.defined() ? at::addmm(bias, a, b.t()) : at::mm(a, b.t());
 }
 
@@ -94,5 +96,12 @@ Tensor product_t(const Tensor& a, const Tensor& b, const Tensor& given_bias) {
 }
 
 Tensor product(const Tensor& a, const Tensor& b) { return product_t(a, b.t()); }
+
+void add_product_t(Tensor& y, const Tensor& a, const Tensor& b, double scale) {
+  if (thin_here(a, b)) add_thin_product_t(y, a, b, scale);
+  else y.addmm_(a, b.t(), 1, scale);
+}
+
+Tensor product_over_rows(const Tensor& a, const Tensor& b) { return thin_over_rows_here(a, b) ? thin_product_over_rows(a, b) : at::mm(a.t(), b); }
 
 }  // namespace graft::kernels

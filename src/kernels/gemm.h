@@ -1,6 +1,6 @@
 // Products of many rows with a weight. libtorch carries two libraries: MKL behind at::mm, and oneDNN behind its fused inference
 // operations. MKL keeps to AVX2 code on AMD's processors, and oneDNN is ahead of it with AVX2 too, so large float32 products on a
-// CPU go to oneDNN and everything else to at::mm. oneDNN generates code for each shape and keeps it: rows are filled up to one of
+// CPU go to oneDNN, those with few rows or a small weight to kernels/thin.h, and everything else to at::mm. oneDNN generates code for each shape and keeps it: rows are filled up to one of
 // few numbers, and sums over rows (gradients of weights), whose inner size differs from step to step, stay with at::mm.
 #pragma once
 #include "core/tensor.h"
@@ -14,5 +14,9 @@ inline constexpr int64_t kPieceBytes = int64_t{16} << 20;  // of a converted pie
 Tensor product_t(const Tensor& a, const Tensor& b, const Tensor& bias = {});
 // a [m, k] · b for a weight b [k, n] → [m, n].
 Tensor product(const Tensor& a, const Tensor& b);
+// y [m, n] += scale · a [m, k] · bᵀ.
+void add_product_t(Tensor& y, const Tensor& a, const Tensor& b, double scale);
+// aᵀ · b for a [t, m], b [t, n] → [m, n]: the gradient of a weight.
+Tensor product_over_rows(const Tensor& a, const Tensor& b);
 
 }  // namespace graft::kernels

@@ -38,7 +38,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     const Tensor &weight = saved[1], &dy = grads[0];
     Tensor dx, dw, db;
     if (ctx->needs_input_grad(0)) dx = product(dy, weight);
-    if (ctx->saved_data["trained"].toBool()) dw = at::mm(dy.t(), input_again(ctx, "x", saved[0])).to(weight.scalar_type());
+    if (ctx->saved_data["trained"].toBool()) dw = product_over_rows(dy, input_again(ctx, "x", saved[0])).to(weight.scalar_type());
     if (ctx->saved_data["bias"].toBool()) db = dy.sum(0);
     return {dx, dw, db, Tensor()};
   }
@@ -59,7 +59,7 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
       Tensor y = values_needed ? applied(x, member.weight, member.bias) : without_values(x, member.weight);
       if (member.a.defined()) {
         const int64_t r = member.a.size(0);
-        if (values_needed) y.addmm_(s.narrow(1, column, r), in_dtype_of(member.b, x).t(), 1, member.scale);
+        if (values_needed) add_product_t(y, s.narrow(1, column, r), in_dtype_of(member.b, x), member.scale);
         column += r;
       }
       outputs.push_back(y);
@@ -92,11 +92,14 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
       Tensor piece = ds.narrow(1, column, r);
       piece.copy_(product(dy[i], b).mul_(scales[i]));
       grads.push_back(Tensor());  // A's, below
-      grads.push_back(at::mm(dy[i].t(), s.narrow(1, column, r)).mul_(scales[i]));
+      grads.push_back(product_over_rows(dy[i], s.narrow(1, column, r)).mul_(scales[i]));
       column += r;
     }
-    if (need_x) grads[0] = dx.addmm_(ds, stacked);
-    const Tensor da = at::mm(ds.t(), input_again(ctx, "x", kept[0]));  // [sum of r, in]
+    if (need_x) {
+      add_product_t(dx, ds, stacked.t(), 1);
+      grads[0] = dx;
+    }
+    const Tensor da = product_over_rows(ds, input_again(ctx, "x", kept[0]));  // [sum of r, in]
     for (size_t i = 1, row = 0; i < grads.size(); i += 2) {
       const int64_t r = grads[i + 1].size(1);
       grads[i] = da.narrow(0, static_cast<int64_t>(row), r);
@@ -120,8 +123,23 @@ Tensor linear_composed(const Tensor& x, const Tensor& weight, const Tensor& bias
   return bias.defined() ? y + in_dtype_of(bias, x) : y;
 }
 
+namespace {
+
+// Without gradients nothing is kept, and joining the A matrices would cost more than it saves.
+std::vector<Tensor> low_rank_outputs(const Tensor& x, const std::vector<LowRankLinear>& group) {
+  std::vector<Tensor> outputs;
+  for (auto& member : group) {
+    outputs.push_back(applied(x, member.weight, member.bias));
+    if (member.a.defined()) add_product_t(outputs.back(), product_t(x, in_dtype_of(member.a, x)), in_dtype_of(member.b, x), member.scale);
+  }
+  return outputs;
+}
+
+}  // namespace
+
 std::vector<Tensor> low_rank_linears(const Tensor& x, const std::vector<LowRankLinear>& group, bool values_needed) {
   if (composed_only()) return low_rank_linears_composed(x, group);
+  if (!at::GradMode::is_enabled()) return low_rank_outputs(x, group);
   std::vector<Tensor> factors;
   for (auto& member : group)
     if (member.a.defined()) factors.insert(factors.end(), {member.a, member.b});

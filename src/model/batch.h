@@ -10,8 +10,12 @@ struct Batch {
   std::vector<int64_t> starts;   // [documents + 1] first token of each document; the last entry is tokens
   std::vector<int64_t> predict;  // [supervised] ascending positions t whose next token ids[t + 1] (same document) is learned
 
+  // Empty, or for each document the earlier one whose tokens (and those that it continues in turn) it sees in front of its own; -1: none.
+  std::vector<int64_t> parents;
+
   int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
   int64_t documents() const { return starts.empty() ? 0 : static_cast<int64_t>(starts.size()) - 1; }
+  int64_t parent(int64_t document) const { return parents.empty() ? -1 : parents[static_cast<size_t>(document)]; }
   int64_t supervised() const { return static_cast<int64_t>(predict.size()); }
 };
 

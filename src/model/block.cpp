@@ -51,6 +51,11 @@ Tensor norm_heads(const ModelConfig& c, const std::vector<Norm>& norms, const Te
   return kernels::layer_norm(x, {}, {}, c.norm_eps) * gain;
 }
 
+// Behind the attention of the last block only the rows that are asked for go on.
+Tensor wanted(const Model& m, int64_t i, const Tensor& x, const Pass& pass) {
+  return pass.wanted.defined() && i + 1 == m.layers() ? x.index_select(0, pass.wanted) : x;
+}
+
 Tensor attention(const Model& m, const Block& b, int64_t i, const Tensor& n, const Sites& board, const Pass& pass) {
   Heads h = project(m, b, i, n, board);
   if (m.config.qk_norm != QkNorm::None) {
@@ -59,7 +64,7 @@ Tensor attention(const Model& m, const Block& b, int64_t i, const Tensor& n, con
     board.visited(Site::KNorm, i);
     h.k = norm_heads(m.config, b.k_norms, h.k);
   }
-  return board.linear(Site::O, i, b.o, attend(m, i, h.q, h.k, h.v, board, pass));
+  return board.linear(Site::O, i, b.o, wanted(m, i, attend(m, i, h.q, h.k, h.v, board, pass), pass));
 }
 
 Tensor mlp(const Model& m, const Block& b, int64_t i, const Tensor& n, const Sites& board, bool values_needed) {
@@ -113,10 +118,10 @@ Tensor decoder_block(const Model& m, int64_t i, const Tensor& input, const Sites
     return run(from, !pass.again || read_behind);
   };
   const Tensor n = c.norm_after ? input : norm(Site::Norm1, b.norm1, input);
-  const Tensor stream = c.residual_from_norm ? n : input;
+  const Tensor stream = wanted(m, i, c.residual_from_norm ? n : input, pass);
   const Tensor mixed = added(Site::PostNorm1, b.post_norm1, Site::AttnOut, attention(m, b, i, n, board, pass), stream);
   if (c.parallel) {
-    const Tensor y = b.norm2.path.empty() ? feed_forward(n, true) : feed_forward(input, false);
+    const Tensor y = b.norm2.path.empty() ? feed_forward(wanted(m, i, n, pass), true) : feed_forward(wanted(m, i, input, pass), false);
     return board.hidden(Site::BlockOut, i, stream + mixed + added(Site::PostNorm2, b.post_norm2, Site::MlpOut, y, stream));
   }
   Tensor x = stream + mixed;

@@ -40,14 +40,26 @@ kernels::LogitShape logit_shape(const ModelConfig& config) { return {config.logi
 
 }  // namespace
 
+std::vector<int64_t> Pass::last_documents() const {
+  std::vector<char> continued(static_cast<size_t>(documents()));
+  for (int64_t d = 0; d < documents(); ++d)
+    if (parent(d) >= 0) continued[parent(d)] = 1;
+  std::vector<int64_t> last;
+  for (int64_t d = 0; d < documents(); ++d)
+    if (!continued[d]) last.push_back(d);
+  return last;
+}
+
 Pass lay_out(const Model& model, const Sites& sites, const Batch& batch) {
   const int64_t inserted = sites.input_row_count(), shift = sites.kv_row_count();
   Pass pass;
   std::vector<int64_t> positions, lengths, insertion, predict, targets, row_of(batch.ids.size());
   pass.starts.push_back(0);
+  pass.parents = batch.parents;
   for (int64_t d = 0; d < batch.documents(); ++d) {
-    int64_t position = shift;
-    for (int64_t i = 0; i < inserted; ++i, ++position) {
+    const int64_t parent = batch.parent(d);
+    int64_t position = parent < 0 ? shift : lengths[parent];
+    for (int64_t i = 0; parent < 0 && i < inserted; ++i, ++position) {
       insertion.push_back(batch.tokens() + i);
       positions.push_back(position);
     }
@@ -91,6 +103,7 @@ Tensor hidden_states(const Model& model, const Sites& sites, const Pass& pass) {
     if (layer >= pass.recomputed.blocks) x = run_block(model, layer, x, sites, pass);
     else x = checkpointed([&, second, layer](const Tensor& input, bool again) { return run_block(model, layer, input, sites, again ? *second : pass); }, x);
   }
+  if (pass.wanted.defined() && x.size(0) != pass.wanted.size(0)) x = x.index_select(0, pass.wanted);  // a block that knows nothing of it, or none
   if (!model.final_norm.path.empty()) sites.visited(Site::FinalNorm, -1);
   x = normalised(model.config, model.final_norm, x);
   return model.project_out.path.empty() ? x : sites.linear(Site::ProjectOut, -1, model.project_out, x);
@@ -103,7 +116,8 @@ Tensor logits(const Model& model, const Sites& sites, const Tensor& hidden) {
 Tensor loss_sum(const Model& model, const Sites& sites, const Batch& batch, const Recomputed& recomputed, const kernels::LossOptions& options) {
   Pass pass = lay_out(model, sites, batch);
   pass.recomputed = recomputed;
-  const Tensor h = hidden_states(model, sites, pass).index_select(0, pass.predict);
+  pass.wanted = pass.predict;
+  const Tensor h = hidden_states(model, sites, pass);
   if (sites.has_edit(Site::Head, -1)) return kernels::cross_entropy_composed(logits(model, sites, h), pass.targets, options.label_smoothing);
   sites.visited(Site::Head, -1);
   const Linear head = model.head_linear();
@@ -112,8 +126,9 @@ Tensor loss_sum(const Model& model, const Sites& sites, const Batch& batch, cons
 
 Tensor token_losses(const Model& model, const Sites& sites, const Batch& batch) {
   at::NoGradGuard no_grad;
-  const Pass pass = lay_out(model, sites, batch);
-  const Tensor h = hidden_states(model, sites, pass).index_select(0, pass.predict);
+  Pass pass = lay_out(model, sites, batch);
+  pass.wanted = pass.predict;
+  const Tensor h = hidden_states(model, sites, pass);
   if (sites.has_edit(Site::Head, -1))
     return -at::log_softmax(logits(model, sites, h), 1).gather(1, pass.targets.unsqueeze(1)).squeeze(1).to(at::kDouble);
   const Linear head = model.head_linear();
@@ -124,10 +139,11 @@ KvCache make_cache(const Model& model, const Sites& sites, int64_t sequences, in
   KvCache cache;
   const int64_t rows = capacity + sites.input_row_count() + sites.kv_row_count();
   for (int64_t i = 0; i < model.layers(); ++i) {
-    const auto make = [&] { return at::empty({sequences, rows, model.config.kv_heads, model.config.head_dim}, at::TensorOptions().dtype(model.dtype()).device(model.device())); };
+    const auto make = [&] { return at::empty({sequences, model.config.kv_heads, rows, model.config.head_dim}, at::TensorOptions().dtype(model.dtype()).device(model.device())); };
     cache.k.push_back(make());
     cache.v.push_back(make());
   }
+  for (int64_t i = 0; i < sequences; ++i) cache.slots.push_back(i);
   cache.lengths.assign(sequences, 0);
   cache.positions.assign(sequences, 0);
   return cache;
@@ -146,17 +162,20 @@ Tensor next_logits(const Model& model, const Sites& sites, const Batch& batch, K
     add_positions(model, lengths, pass);
   }
   pass.cache = &cache;
-  Tensor h = hidden_states(model, sites, pass);
-  std::vector<int64_t> last;
-  const int64_t prefix = sites.kv_row_count();
+  const auto documents = pass.last_documents();
+  if (pass.rows() > cache.sequences()) {
+    std::vector<int64_t> last;
+    for (const int64_t d : documents) last.push_back(pass.starts[d + 1] - 1);
+    pass.wanted = index_tensor(last, model.device());
+  }
+  const Tensor h = hidden_states(model, sites, pass);
   for (int64_t i = 0; i < cache.sequences(); ++i) {
-    const int64_t rows = pass.starts[i + 1] - pass.starts[i];
-    last.push_back(pass.starts[i + 1] - 1);
-    if (cache.lengths[i] == 0) cache.lengths[i] = cache.positions[i] = prefix;
+    int64_t rows = cache.lengths[i] == 0 ? sites.kv_row_count() : 0;
+    for (int64_t d = documents[i]; d >= 0; d = pass.parent(d)) rows += pass.starts[d + 1] - pass.starts[d];
     cache.lengths[i] += rows;
     cache.positions[i] += rows;
   }
-  return logits(model, sites, h.index_select(0, index_tensor(last, model.device())));
+  return logits(model, sites, h);
 }
 
 bool must_refill(const Model& model, const KvCache& cache) {
@@ -167,16 +186,20 @@ bool must_refill(const Model& model, const KvCache& cache) {
 }
 
 void select_sequences(KvCache& cache, const std::vector<int64_t>& kept) {
-  const Tensor index = index_tensor(kept, cache.k[0].device());
-  for (auto* tensors : {&cache.k, &cache.v})
-    for (auto& t : *tensors) t = t.index_select(0, index);
   const auto pick = [&](std::vector<int64_t>& values) {
     std::vector<int64_t> next;
     for (const int64_t i : kept) next.push_back(values[i]);
     values = next;
   };
+  pick(cache.slots);
   pick(cache.lengths);
   pick(cache.positions);
+  if (cache.k[0].is_cpu()) return;
+  // Elsewhere tensor operations read the cache, and they want the sequences in order.
+  const Tensor index = index_tensor(cache.slots, cache.k[0].device());
+  for (auto* tensors : {&cache.k, &cache.v})
+    for (auto& t : *tensors) t = t.index_select(0, index);
+  for (size_t i = 0; i < kept.size(); ++i) cache.slots[i] = static_cast<int64_t>(i);
 }
 
 }  // namespace graft

@@ -8,7 +8,7 @@ namespace graft {
 // Lays out a batch for this model and what is attached to it: virtual rows in front of every document, positions, angles.
 Pass lay_out(const Model& model, const Sites& sites, const Batch& batch);
 
-// Hidden states after the final norm (and the projection to the head's width where there is one), [rows, width]. With pass.checkpoint, model and sites must outlive the backward pass.
+// Hidden states after the final norm (and the projection to the head's width where there is one), [rows, width], or those of pass.wanted. With pass.checkpoint, model and sites must outlive the backward pass.
 Tensor hidden_states(const Model& model, const Sites& sites, const Pass& pass);
 
 // Logits of some rows, [n, vocab].

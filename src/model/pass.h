@@ -9,7 +9,8 @@ namespace graft {
 
 // Keys and values of past tokens for a batch of sequences, prefix rows included.
 struct KvCache {
-  std::vector<Tensor> k, v;      // per layer [sequences, capacity, kv_heads, head_dim]
+  std::vector<Tensor> k, v;      // per layer [slots, kv_heads, capacity, head_dim]
+  std::vector<int64_t> slots;    // where each sequence lives: sequences that end leave their slot behind
   std::vector<int64_t> lengths;  // rows in use per sequence
   std::vector<int64_t> positions;  // position of each sequence's next token
   int64_t sequences() const { return static_cast<int64_t>(lengths.size()); }
@@ -30,15 +31,22 @@ struct Recomputed {
 struct Pass {
   Tensor ids;                    // [real tokens] int64
   std::vector<int64_t> starts;   // documents in rows, virtual rows included
+  std::vector<int64_t> parents;  // empty, or as Batch has them
   Tensor positions;              // [rows] int64
   Tensor insertion;              // [rows] index into (real tokens, then virtual rows); undefined without virtual rows
   Tensor predict, targets;       // [supervised] rows whose next token is learned, and those tokens
+  Tensor wanted;                 // rows whose hidden states are asked for, ascending; undefined: all. The last block's attention reads all rows, what
+                                 // stands behind it runs for these only
   std::vector<Angles> angles;    // one for each of ModelConfig::ropes
   Tensor key_bias;               // [heads, most keys] ALiBi's, or undefined
   KvCache* cache = nullptr;
   Recomputed recomputed;
   bool again = false;            // this is a block's second run: only what its backward pass needs counts, not its result
   int64_t rows() const { return starts.back(); }
+  int64_t documents() const { return static_cast<int64_t>(starts.size()) - 1; }
+  int64_t parent(int64_t document) const { return parents.empty() ? -1 : parents[static_cast<size_t>(document)]; }
+  // The documents that no other one continues: one for each sequence of a cache, in its order.
+  std::vector<int64_t> last_documents() const;
 };
 
 }  // namespace graft

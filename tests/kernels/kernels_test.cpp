@@ -224,24 +224,29 @@ TEST_F(Kernels, PackedDocumentsDoNotSeeEachOther) {
 }
 
 TEST_F(Kernels, DecodeAttention) {
-  const Tensor q = random({3, 4, 16}).to(at::kFloat), keys = random({3, 20, 2, 16}).to(at::kFloat), values = random({3, 20, 2, 16}).to(at::kFloat);
-  const std::vector<int64_t> lengths{1, 20, 7};
-  EXPECT_TRUE(at::allclose(decode_attention(q, keys, values, lengths, 0.25), decode_attention_composed(q, keys, values, lengths, 0.25), 1e-5, 1e-6));
+  for (const int64_t dim : {16, 20, 64}) {  // 20: not whole vectors
+    const Tensor q = random({3, 6, dim}).to(at::kFloat), keys = random({4, 2, 20, dim}).to(at::kFloat), values = random({4, 2, 20, dim}).to(at::kFloat);
+    const std::vector<int64_t> lengths{1, 20, 7}, slots{2, 0, 3};
+    const Tensor fused = decode_attention(q, {keys, values, slots}, lengths, 0.25);
+    EXPECT_TRUE(at::allclose(fused, decode_attention_composed(q, {keys, values, slots}, lengths, 0.25), 1e-5, 1e-6));
+    // The same as the last row of a whole document.
+    const Tensor rows = at::cat({at::zeros({19, 6, dim}), q.narrow(0, 1, 1)});
+    EXPECT_TRUE(at::allclose(fused[1], packed_attention_composed(rows, keys[0].transpose(0, 1), values[0].transpose(0, 1), {0, 20}, 0.25)[19], 1e-5, 1e-6));
+  }
 }
 
 TEST_F(Kernels, DecodeAttentionWithShapes) {
-  const Tensor q = random({3, 4, 16}).to(at::kFloat), keys = random({3, 20, 2, 16}).to(at::kFloat), values = random({3, 20, 2, 16}).to(at::kFloat);
-  const std::vector<int64_t> lengths{1, 20, 7};
+  const Tensor q = random({3, 4, 16}).to(at::kFloat), keys = random({3, 2, 20, 16}).to(at::kFloat), values = random({3, 2, 20, 16}).to(at::kFloat);
+  const std::vector<int64_t> lengths{1, 20, 7}, slots{0, 1, 2};
   for (int variant = 1; variant < 8; ++variant) {
     AttentionShape shape(0.25);
     if (variant & 1) shape.window = 5;
     if (variant & 2) shape.softcap = 1.5;
     if (variant & 4) shape.key_bias = random({4, 25}).to(at::kFloat);
-    const Tensor fused = decode_attention(q, keys, values, lengths, shape);
-    EXPECT_TRUE(at::allclose(fused, decode_attention_composed(q, keys, values, lengths, shape), 1e-5, 1e-6)) << variant;
-    // The same as the last row of a whole document.
+    const Tensor fused = decode_attention(q, {keys, values, slots}, lengths, shape);
+    EXPECT_TRUE(at::allclose(fused, decode_attention_composed(q, {keys, values, slots}, lengths, shape), 1e-5, 1e-6)) << variant;
     const Tensor rows = at::cat({at::zeros({19, 4, 16}), q.narrow(0, 1, 1)});
-    EXPECT_TRUE(at::allclose(fused[1], packed_attention_composed(rows, keys[1], values[1], {0, 20}, shape)[19], 1e-5, 1e-6)) << variant;
+    EXPECT_TRUE(at::allclose(fused[1], packed_attention_composed(rows, keys[1].transpose(0, 1), values[1].transpose(0, 1), {0, 20}, shape)[19], 1e-5, 1e-6)) << variant;
   }
 }
 

@@ -171,7 +171,7 @@ double tolerance(at::ScalarType dtype) {
 
 Batch tiny_batch(const Model& model) {
   Rng rng(11);
-  Batch batch{{}, {0}, {}};
+  Batch batch{{}, {0}, {}, {}};
   for (const int64_t length : {7, 1, 5}) {
     for (int64_t t = 0; t < length; ++t) {
       if (t + 1 < length && t != 1) batch.predict.push_back(batch.tokens());

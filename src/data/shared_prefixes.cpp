@@ -1,0 +1,105 @@
+#include "data/shared_prefixes.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "data/examples.h"
+
+namespace graft {
+namespace {
+
+// A shared beginning takes one more call of the attention in every layer, which is worth about this many tokens.
+constexpr int64_t kWorthSharing = 16;
+
+// How many of a sequence's tokens others may compute.
+int64_t shareable(const PackedSequence& s) { return std::min(std::max<int64_t>(1, s.learned_from), static_cast<int64_t>(s.ids.size())) - 1; }
+
+int64_t common_beginning(const PackedSequence& a, const PackedSequence& b) {
+  const int64_t most = std::min(shareable(a), shareable(b));
+  return std::mismatch(a.ids.begin(), a.ids.begin() + most, b.ids.begin()).first - a.ids.begin();
+}
+
+// The tree of a sorted run of sequences, written out depth first.
+class Tree {
+ public:
+  Tree(const std::vector<PackedSequence>& sequences, std::span<const int64_t> run) : sequences_(sequences), run_(run) {
+    for (size_t i = 0; i + 1 < run.size(); ++i) common_.push_back(common_beginning(sequences[run[i]], sequences[run[i + 1]]));
+    grow(0, run.size(), 0, -1);
+  }
+  PackedSequences packed;
+
+ private:
+  // The sequences begin .. end, whose first `done` tokens the document `parent` and those above it hold.
+  void grow(size_t begin, size_t end, int64_t done, int64_t parent) {
+    if (end - begin == 1) return add_sequence(run_[begin], done, parent);
+    const int64_t common = *std::min_element(common_.begin() + static_cast<int64_t>(begin), common_.begin() + static_cast<int64_t>(end) - 1);
+    if ((common - done) * static_cast<int64_t>(end - begin - 1) >= kWorthSharing) {
+      add_document(sequences_[run_[begin]].ids.subspan(done, common - done), common - done, {}, parent, -1);
+      parent = packed.batch.documents() - 1;
+      done = common;
+    }
+    for (size_t from = begin, i = begin; i < end; ++i)  // apart where neighbours share no more than all do
+      if (i + 1 == end || common_[i] == common) {
+        grow(from, i + 1, done, parent);
+        from = i + 1;
+      }
+  }
+
+  void add_sequence(int64_t index, int64_t done, int64_t parent) {
+    const PackedSequence& s = sequences_[index];
+    std::vector<TokenSpan> skipped(s.skipped.begin(), s.skipped.end());
+    for (auto& span : skipped) span = {span.begin - done, span.end - done};
+    add_document(s.ids.subspan(done), s.learned_from - done, skipped, parent, index);
+  }
+
+  void add_document(std::span<const int64_t> ids, int64_t learned_from, std::span<const TokenSpan> skipped, int64_t parent, int64_t sequence) {
+    append_document(packed.batch, ids, learned_from, skipped);
+    packed.batch.parents.push_back(parent);
+    packed.sequence.push_back(sequence);
+  }
+
+  const std::vector<PackedSequence>& sequences_;
+  std::span<const int64_t> run_;
+  std::vector<int64_t> common_;  // of neighbours
+};
+
+}  // namespace
+
+bool can_share_prefixes(const ModelConfig& config) {
+  return std::none_of(config.ropes.begin(), config.ropes.end(), [](const Rope& rope) { return rope.kind == "dynamic" || rope.kind == "longrope"; });
+}
+
+std::vector<PackedSequences> pack_sequences(const std::vector<PackedSequence>& sequences, int64_t tokens, bool share) {
+  std::vector<int64_t> order(sequences.size());
+  std::iota(order.begin(), order.end(), int64_t{0});
+  if (share)
+    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+      return std::lexicographical_compare(sequences[a].ids.begin(), sequences[a].ids.end(), sequences[b].ids.begin(), sequences[b].ids.end());
+    });
+  std::vector<PackedSequences> all;
+  for (size_t begin = 0; begin < order.size();) {
+    int64_t rows = 0;
+    size_t end = begin;
+    for (; end < order.size(); ++end) {
+      const PackedSequence& s = sequences[order[end]];
+      const int64_t shared = share && end > begin ? common_beginning(sequences[order[end - 1]], s) : 0;
+      const int64_t more = static_cast<int64_t>(s.ids.size()) - (shared >= kWorthSharing ? shared : 0);
+      if (end > begin && rows + more > tokens) break;
+      rows += more;
+    }
+    const std::span<const int64_t> run(order.data() + begin, end - begin);
+    if (share) {
+      all.push_back(Tree(sequences, run).packed);
+    } else {
+      all.emplace_back();
+      for (const int64_t i : run) {
+        append_document(all.back().batch, sequences[i].ids, sequences[i].learned_from, sequences[i].skipped);
+        all.back().sequence.push_back(i);
+      }
+    }
+    begin = end;
+  }
+  return all;
+}
+
+}  // namespace graft

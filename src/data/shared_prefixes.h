@@ -1,0 +1,32 @@
+// Sequences that begin alike (one instruction in front of all rows, one prompt in front of many choices) as packed batches in which
+// what they share is computed once.
+#pragma once
+#include <span>
+#include <vector>
+
+#include "data/turns.h"
+#include "model/batch.h"
+#include "model/config.h"
+
+namespace graft {
+
+struct PackedSequence {
+  std::span<const int64_t> ids;
+  int64_t learned_from = 1;                // as append_document has it
+  std::span<const TokenSpan> skipped = {};
+};
+
+struct PackedSequences {
+  Batch batch;
+  // For each document of the batch the sequence that ends in it, as an index into what was given, or -1 for a shared beginning.
+  std::vector<int64_t> sequence;
+};
+
+// Whether a document's keys depend on nothing that stands behind them. "dynamic" and "longrope" rotate by the whole length.
+bool can_share_prefixes(const ModelConfig& config);
+
+// Batches of about `tokens` rows, shared beginnings counted once. Every sequence keeps a document of its own, which holds at least
+// its last token and all positions from which something is learned. Without `share`: whole sequences in the order given.
+std::vector<PackedSequences> pack_sequences(const std::vector<PackedSequence>& sequences, int64_t tokens, bool share);
+
+}  // namespace graft

@@ -1,0 +1,49 @@
+// Products in which something is small (rows, the weight, the rank of an update), and attention of one new token over its cached rows.
+// Compiled once for each instruction set; no libtorch in here.
+#pragma once
+#include <cstdint>
+
+namespace graft::kernels::cpu {
+
+// y [rows, out] = scale · x [rows, in] · wᵀ + bias, or added to what y holds. Rows lie `stride` entries apart.
+struct ThinProduct {
+  int64_t rows, in;
+  const float* x;
+  int64_t x_stride;
+  const void* w;     // [out, in] float, or bfloat16 in the kernel of that name
+  int64_t w_stride;
+  const float* bias; // [out] or null
+  float* y;
+  int64_t y_stride;
+  float scale;
+  bool add;
+};
+
+// The query heads that share one key/value head, for one sequence: q, out [heads, dim]; keys, values [length, dim].
+struct DecodeHeads {
+  int64_t heads, length, dim;
+  const float *q, *keys, *values;
+  const float* bias;  // [heads, ...] one number a key, or null
+  int64_t bias_stride;
+  float scale, softcap;
+  float* scores;  // scratch, heads · length
+  float* out;
+};
+
+struct ThinKernels {
+  // The columns begin .. end of y.
+  void (*product)(const ThinProduct& p, int64_t begin, int64_t end);
+  void (*product_bf16)(const ThinProduct& p, int64_t begin, int64_t end);
+  // y [rows, out] = x [rows, in] · w for a weight stored as [in, out]; begin and end are multiples of 16.
+  void (*product_stored_transposed)(const ThinProduct& p, int64_t begin, int64_t end);
+  // y [rows, out] = xᵀ · w, summed over the `in` rows of x [in, rows] and w [in, out]; begin and end as above.
+  void (*product_over_rows)(const ThinProduct& p, int64_t begin, int64_t end);
+  void (*decode)(const DecodeHeads& heads);
+};
+
+// The best set for this machine.
+const ThinKernels& thin_kernels();
+
+extern const ThinKernels kThinPlain, kThinAvx2, kThinAvx512;
+
+}  // namespace graft::kernels::cpu

@@ -1,0 +1,20 @@
+// float32 products on a CPU in which something is small: fewer rows than fill a matrix kernel (decoding, where reading the weight is
+// what takes time), the weight of a tiny model, the rank of an update. Matrix libraries lose much of their speed there; these bodies
+// (kernels/cpu/thin_kernel.h) keep it. kernels/gemm.h is what callers use.
+#pragma once
+#include "core/tensor.h"
+
+namespace graft::kernels {
+
+// Whether a [m, k] · bᵀ for b [n, k] is computed here.
+bool thin_here(const Tensor& a, const Tensor& b);
+// a · bᵀ + bias → [m, n].
+Tensor thin_product_t(const Tensor& a, const Tensor& b, const Tensor& bias);
+// y += scale · a · bᵀ, y with contiguous rows.
+void add_thin_product_t(Tensor& y, const Tensor& a, const Tensor& b, double scale);
+
+// Whether aᵀ · b for a [t, m], b [t, n] is computed here.
+bool thin_over_rows_here(const Tensor& a, const Tensor& b);
+Tensor thin_product_over_rows(const Tensor& a, const Tensor& b);
+
+}  // namespace graft::kernels

@@ -1,0 +1,141 @@
+// What sequences begin with is computed once, and nothing changes by it.
+#include "data/shared_prefixes.h"
+
+#include "core/rng.h"
+#include "core/torch.h"
+#include "data/examples.h"
+#include "eval/generate.h"
+#include "model/decoder.h"
+#include "model/loader.h"
+#include "support/conformance.h"
+#include "support/support.h"
+
+namespace graft {
+namespace {
+
+std::vector<int64_t> random_ids(Rng& rng, int64_t count) {
+  std::vector<int64_t> ids;
+  for (int64_t i = 0; i < count; ++i) ids.push_back(3 + static_cast<int64_t>(rng.uniform() * 50));
+  return ids;
+}
+
+std::vector<int64_t> joined(std::vector<int64_t> a, const std::vector<int64_t>& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+// Two prompts behind one instruction with three choices each, one of them twice, one sequence that shares nothing, and one that
+// another begins with.
+struct Sequences {
+  std::vector<std::vector<int64_t>> ids;
+  std::vector<int64_t> learned_from;
+  std::vector<TokenSpan> skipped;
+  std::vector<PackedSequence> all;
+  Sequences() {
+    Rng rng(3);
+    const auto instruction = random_ids(rng, 17);
+    for (int prompt = 0; prompt < 2; ++prompt) {
+      const auto question = joined(instruction, random_ids(rng, 10));
+      for (int choice = 0; choice < 3; ++choice) add(joined(question, random_ids(rng, choice + 2)), static_cast<int64_t>(question.size()));
+    }
+    add(ids[1], learned_from[1]);
+    add(random_ids(rng, 9), 1);
+    add(std::vector<int64_t>(ids[0].begin(), ids[0].begin() + 20), 18);
+    add(random_ids(rng, 1), 1);
+    skipped = {{28, 29}};
+    for (size_t i = 0; i < ids.size(); ++i) all.push_back({ids[i], learned_from[i], i == 2 ? std::span<const TokenSpan>(skipped) : std::span<const TokenSpan>{}});
+  }
+  void add(std::vector<int64_t> sequence, int64_t from) {
+    ids.push_back(std::move(sequence));
+    learned_from.push_back(from);
+  }
+};
+
+TEST(SharedPrefixes, TheTreeHoldsEverySequenceAndItsTargetsOnce) {
+  const Sequences s;
+  const auto plain = pack_sequences(s.all, 4096, false), shared = pack_sequences(s.all, 4096, true);
+  ASSERT_EQ(plain.size(), 1u);
+  ASSERT_EQ(shared.size(), 1u);
+  const Batch& batch = shared[0].batch;
+  EXPECT_EQ(plain[0].batch.tokens(), 17 * 7 + 10 * 7 + (2 + 3 + 4) * 2 + 3 + 9 + 20 + 1);
+  EXPECT_LT(batch.tokens(), plain[0].batch.tokens() / 2);
+  EXPECT_EQ(batch.supervised(), plain[0].batch.supervised());
+  std::vector<int> seen(s.ids.size());
+  int nested = 0;
+  for (int64_t d = 0; d < batch.documents(); ++d) {
+    ASSERT_LT(batch.parent(d), d);
+    if (batch.parent(d) >= 0 && batch.parent(batch.parent(d)) >= 0) ++nested;
+    if (shared[0].sequence[d] < 0) continue;
+    std::vector<int64_t> whole;
+    for (int64_t at = d; at >= 0; at = batch.parent(at)) whole.insert(whole.begin(), batch.ids.begin() + batch.starts[at], batch.ids.begin() + batch.starts[at + 1]);
+    EXPECT_EQ(whole, s.ids[shared[0].sequence[d]]);
+    ++seen[shared[0].sequence[d]];
+  }
+  EXPECT_EQ(seen, std::vector<int>(s.ids.size(), 1));
+  EXPECT_GT(nested, 0) << "prompts share the instruction, choices the prompt";
+}
+
+TEST(SharedPrefixes, SmallBatchesHoldEverySequenceToo) {
+  const Sequences s;
+  int64_t sequences = 0, supervised = 0, largest = 0;
+  for (auto& packed : pack_sequences(s.all, 40, true)) {
+    for (const int64_t i : packed.sequence) sequences += i >= 0;
+    supervised += packed.batch.supervised();
+    largest = std::max(largest, packed.batch.tokens());
+  }
+  EXPECT_EQ(sequences, static_cast<int64_t>(s.ids.size()));
+  EXPECT_EQ(supervised, pack_sequences(s.all, 4096, false)[0].batch.supervised());
+  EXPECT_LE(largest, 40);
+}
+
+std::vector<double> losses_by_sequence(const Adapted& adapted, const Sequences& s, bool share) {
+  std::vector<double> sums(s.ids.size());
+  for (auto& [batch, sequence] : pack_sequences(s.all, 4096, share)) {
+    const Tensor losses = token_losses(adapted.model, adapted.sites, batch);
+    size_t document = 0;
+    for (int64_t i = 0; i < batch.supervised(); ++i) {
+      while (batch.predict[i] >= batch.starts[document + 1]) ++document;
+      sums[sequence[document]] += losses[i].item<double>();
+    }
+  }
+  return sums;
+}
+
+TEST(SharedPrefixes, LossesAreThoseOfWholeSequences) {
+  const Sequences s;
+  int compared = 0;
+  for (auto& family : families()) {
+    const Model base = random_model(testing::tiny_config(family.model_type), 3);
+    if (!can_share_prefixes(base.config)) continue;
+    for (auto& c : testing::method_cases()) {
+      const std::optional<Adapted> adapted = testing::attached(base, c);
+      if (!adapted) continue;
+      const auto plain = losses_by_sequence(*adapted, s, false), shared = losses_by_sequence(*adapted, s, true);
+      for (size_t i = 0; i < plain.size(); ++i) EXPECT_NEAR(plain[i], shared[i], 2e-5 * std::max(1.0, plain[i])) << family.model_type << " " << c.label << " sequence " << i;
+      ++compared;
+    }
+  }
+  EXPECT_GT(compared, 200);
+}
+
+TEST(SharedPrefixes, GenerationContinuesEachPromptAsIfItWereAlone) {
+  const Sequences s;
+  GenerateConfig config;
+  config.max_new_tokens = 6;
+  int compared = 0;
+  for (auto& family : families()) {
+    const Model base = random_model(testing::tiny_config(family.model_type), 3);
+    for (auto& c : testing::method_cases()) {
+      const std::optional<Adapted> adapted = testing::attached(base, c);
+      if (!adapted) continue;
+      const auto together = generate(adapted->model, adapted->sites, s.ids, {}, config);
+      for (const size_t i : {size_t{0}, size_t{4}, size_t{8}})
+        EXPECT_EQ(generate(adapted->model, adapted->sites, {s.ids[i]}, {}, config)[0], together[i]) << family.model_type << " " << c.label << " prompt " << i;
+      ++compared;
+    }
+  }
+  EXPECT_GT(compared, 200);
+}
+
+}  // namespace
+}  // namespace graft
