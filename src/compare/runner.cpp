@@ -2,15 +2,18 @@
 
 #include <ATen/Parallel.h>
 
-#include <atomic>
 #include <chrono>
 #include <cmath>
+#include <condition_variable>
 #include <ctime>
+#include <deque>
 #include <exception>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "compare/costs.h"
+#include "compare/course.h"
 #include "compare/report.h"
 #include "compare/run.h"
 #include "core/check.h"
@@ -93,22 +96,15 @@ class Comparison {
     measure_all_costs();
     at::set_num_threads(static_cast<int>(std::max<int64_t>(1, threads_ / workers_)));
     log_info("{} methods, {} steps each; {} learning rates and {} seeds; {} runs side by side", methods_.size(), search_steps_, in_.plan.trials, seeds_.size(), workers_);
-    write_description(false);
-    search();
-    widen();
-    finals();
+    run_courses();
     write_description(true);
     write_report(out_);
   }
 
  private:
-  RunSpec search_spec(const PlannedMethod& m, double lr, double rung) const {
-    RunSpec spec{m, "search", kSearchSeed, lr, rung, search_steps_, {}};
-    return with_folder(spec, fmt::format("search-lr{:.3g}", lr));
-  }
-  RunSpec final_spec(const PlannedMethod& m, double lr, int64_t seed) const {
-    RunSpec spec{m, "final", seed, lr, 1, budget_steps(in_, seed), {}};
-    return with_folder(spec, fmt::format("final-seed{}", seed));
+  RunSpec spec_of(const PlannedMethod& m, const CourseRun& run) const {
+    if (run.final) return with_folder({m, "final", run.seed, run.lr, 1, budget_steps(in_, run.seed), {}}, fmt::format("final-seed{}", run.seed));
+    return with_folder({m, "search", kSearchSeed, run.lr, run.rung, search_steps_, {}}, fmt::format("search-lr{:.3g}", run.lr));
   }
   RunSpec with_folder(RunSpec spec, const std::string& name) const {
     spec.folder = out_ / "runs" / spec.method.label / fmt::format("{}-{}", name, run_hash(in_, spec).substr(0, 8));
@@ -157,47 +153,6 @@ class Comparison {
     progress.finish();
   }
 
-  // Carries out what is missing, several runs at a time. Results come back in the order of the specs.
-  std::vector<Json> carry_out_all(const std::vector<RunSpec>& specs, const std::string& title) {
-    std::vector<Json> results(specs.size());
-    std::vector<size_t> missing;
-    for (size_t i = 0; i < specs.size(); ++i) {
-      Json recorded = recorded_result(in_, specs[i]);
-      const bool failed = recorded.is_object() && recorded.value("status", std::string()) != "done";
-      const bool short_of = recorded.is_object() && !failed && specs[i].stage == "search" && recorded.value("rung", 0.0) < specs[i].rung;
-      if (recorded.is_null() || short_of || (failed && options_.retry_failed)) missing.push_back(i);
-      else results[i] = std::move(recorded);
-    }
-    Progress progress(title, static_cast<int64_t>(missing.size()));
-    std::atomic<size_t> next{0};
-    int64_t done = 0;
-    std::mutex mutex;
-    std::exception_ptr stopped;
-    const auto work = [&] {
-      for (size_t at = next++; at < missing.size(); at = next++) {
-        const size_t i = missing[at];
-        if (pending_signal()) break;
-        try {
-          Json result = carry_out(in_, specs[i], costs_[specs[i].method.label]);
-          const std::lock_guard lock(mutex);
-          progress.update(++done, fmt::format("{} lr {:.3g} {}", specs[i].method.label, specs[i].lr, result["status"].get<std::string>()));
-          results[i] = std::move(result);
-        } catch (...) {
-          const std::lock_guard lock(mutex);
-          stopped = std::current_exception();
-          next = missing.size();
-        }
-      }
-    };
-    std::vector<std::thread> threads;
-    for (int64_t w = 0; w < std::min<int64_t>(workers_, static_cast<int64_t>(missing.size())); ++w) threads.emplace_back(work);
-    for (auto& t : threads) t.join();
-    if (pending_signal()) throw Stopped(pending_signal());
-    if (stopped) std::rethrow_exception(stopped);
-    progress.finish();
-    return results;
-  }
-
   // Higher is better, also for losses; −infinity for a run without a score.
   double dev_score(const Json& result) const {
     const double worst = -std::numeric_limits<double>::infinity();
@@ -207,63 +162,129 @@ class Comparison {
     return find_metric(in_.plan.tuning_metric).higher_is_better ? value : -value;
   }
 
-  // Successive halving by one rule for all: after each rung the better half of a method's learning rates goes on.
-  void search() {
-    std::map<std::string, std::vector<double>> alive;
-    for (auto& m : methods_) alive[m.label] = m.grid;
-    for (size_t r = 0; r < in_.plan.rungs.size(); ++r) {
-      std::vector<RunSpec> specs;
-      for (auto& m : methods_)
-        for (const double lr : alive[m.label]) specs.push_back(search_spec(m, lr, in_.plan.rungs[r]));
-      const auto results = carry_out_all(specs, fmt::format("search {}/{}", r + 1, in_.plan.rungs.size()));
-      std::map<std::string, std::vector<std::pair<double, double>>> scored;  // score, learning rate
-      for (size_t i = 0; i < specs.size(); ++i) {
-        scored[specs[i].method.label].emplace_back(dev_score(results[i]), specs[i].lr);
-        note_run(specs[i]);
-      }
-      for (auto& [label, list] : scored) {
-        std::stable_sort(list.begin(), list.end(), [](auto& a, auto& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });
-        best_[label] = list[0];
-        const bool last = r + 1 == in_.plan.rungs.size();
-        if (!last) list.resize((list.size() + 1) / 2);
-        alive[label].clear();
-        for (auto& [score, lr] : list) alive[label].push_back(lr);
-      }
-    }
-  }
+  // A method on its course and the stage that is due.
+  struct Rider {
+    const PlannedMethod* method;
+    Course course;
+    std::vector<RunSpec> specs = {};
+    std::vector<double> scores = {};
+    size_t open = 0;  // runs that have no score yet
+  };
 
-  // A best value at the grid's edge: one more step outwards, for every method alike.
-  void widen() {
-    std::vector<RunSpec> specs;
-    for (auto& m : methods_) {
-      if (m.grid.size() < 2) continue;
-      const double lr = best_[m.label].second, low = m.grid.front(), high = m.grid.back();
-      const double wider = lr == low ? low * low / m.grid[1] : lr == high ? high * high / m.grid[m.grid.size() - 2] : 0;
-      if (wider <= 0) continue;
-      log_info("{}: the best learning rate {:.3g} is at the grid's edge; trying {:.3g} too", m.label, lr, wider);
-      specs.push_back(search_spec(m, wider, 1));
-    }
-    const auto results = carry_out_all(specs, "widened grids");
-    for (size_t i = 0; i < specs.size(); ++i) {
-      note_run(specs[i]);
-      if (const double score = dev_score(results[i]); score > best_[specs[i].method.label].first) best_[specs[i].method.label] = {score, specs[i].lr};
-    }
-  }
-
-  void finals() {
-    std::vector<RunSpec> specs;
-    for (const int64_t seed : seeds_)
-      for (auto& m : methods_) specs.push_back(final_spec(m, best_[m.label].second, seed));
-    for (auto& spec : specs) note_run(spec);
+  // Every method goes through its stages by itself, several runs at a time, so that no core waits for the slowest run of a stage.
+  void run_courses() {
+    for (auto& m : methods_) riders_.push_back({&m, Course(m.grid, in_.plan.rungs, seeds_)});
+    std::vector<Rider*> order;
+    for (auto& r : riders_) order.push_back(&r);
+    // Expensive methods begin, so that none of them ends alone.
+    const auto cost = [&](const Rider* r) { return costs_[r->method->label].value("seconds_per_step", 0.0); };
+    std::stable_sort(order.begin(), order.end(), [&](const Rider* a, const Rider* b) { return cost(a) > cost(b); });
+    Progress progress("steps of all runs", 0);
+    for (Rider* r : order) enter_stage(*r);
     write_description(false);
-    carry_out_all(specs, "final runs");
+    std::vector<std::thread> threads;
+    for (int64_t w = 0; w < workers_; ++w) threads.emplace_back([&] { work(progress); });
+    for (auto& t : threads) t.join();
+    if (pending_signal()) throw Stopped(pending_signal());
+    if (failure_) std::rethrow_exception(failure_);
+    progress.finish();
   }
 
-  void note_run(const RunSpec& spec) {
-    const std::string folder = fs::relative(spec.folder, out_).string();
-    for (auto& run : runs_)
-      if (run["folder"] == folder) return;
-    runs_.push_back({{"folder", folder}, {"label", spec.method.label}, {"stage", spec.stage}, {"seed", spec.seed}, {"lr", spec.lr}});
+  // Queues what is missing of the stage that is due; a stage that is all there is passed at once.
+  void enter_stage(Rider& r) {
+    for (; !r.course.runs().empty(); r.course.advance(r.scores)) {
+      if (r.course.widening()) log_info("{}: the best learning rate is at the grid's edge; trying {:.3g} too", r.method->label, r.course.runs()[0].lr);
+      r.specs.clear();
+      for (auto& run : r.course.runs()) r.specs.push_back(spec_of(*r.method, run));
+      r.scores.assign(r.specs.size(), -std::numeric_limits<double>::infinity());
+      for (size_t i = 0; i < r.specs.size(); ++i) {
+        const RunSpec& spec = r.specs[i];
+        const Json recorded = recorded_result(in_, spec);
+        const bool failed = recorded.is_object() && recorded.value("status", std::string()) != "done";
+        const bool short_of = recorded.is_object() && !failed && spec.stage == "search" && recorded.value("rung", 0.0) < spec.rung;
+        if (recorded.is_null() || short_of || (failed && options_.retry_failed)) {
+          waiting_.emplace_back(&r, i);
+          steps_waiting_ += new_steps(r, i);
+          ++r.open;
+        } else if (spec.stage == "search") {
+          r.scores[i] = dev_score(recorded);
+        }
+      }
+      if (r.open > 0) return;
+    }
+  }
+
+  // The steps that a run adds to what the rung before it did.
+  int64_t new_steps(const Rider& r, size_t i) const {
+    const RunSpec& spec = r.specs[i];
+    const auto& rungs = in_.plan.rungs;
+    double before = 0;
+    if (spec.stage == "search" && !r.course.widening())
+      for (const double rung : rungs)
+        if (rung < spec.rung) before = rung;
+    return std::max<int64_t>(1, std::llround((spec.rung - before) * static_cast<double>(spec.steps)));
+  }
+
+  void work(Progress& progress) {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      changed_.wait(lock, [&] { return !waiting_.empty() || running_ == 0 || failure_ || pending_signal(); });
+      if (waiting_.empty() || failure_ || pending_signal()) break;
+      const auto [rider, i] = waiting_.front();
+      waiting_.pop_front();
+      ++running_;
+      progress.expect(steps_done_ + steps_waiting_);
+      const RunSpec spec = rider->specs[i];
+      const int64_t steps = new_steps(*rider, i);
+      const Json costs = costs_[spec.method.label];
+      lock.unlock();
+      Json result;
+      std::exception_ptr failure;
+      try {
+        result = carry_out(in_, spec, costs);
+      } catch (...) {
+        failure = std::current_exception();
+      }
+      lock.lock();
+      --running_;
+      if (failure) {
+        failure_ = failure;
+      } else {
+        steps_done_ += steps;
+        steps_waiting_ -= steps;
+        if (spec.stage == "search") rider->scores[i] = dev_score(result);
+        if (--rider->open == 0) {
+          rider->course.advance(rider->scores);
+          enter_stage(*rider);
+          write_description(false);
+        }
+        progress.expect(steps_done_ + steps_waiting_);
+        progress.update(steps_done_, fmt::format("{} {} lr {:.3g} {}", spec.stage, spec.method.label, spec.lr, result["status"].get<std::string>()));
+      }
+      changed_.notify_all();
+    }
+    changed_.notify_all();
+  }
+
+  // All runs begun so far: the search by method, wider grids, then final runs by seed.
+  Json runs_so_far() const {
+    Json runs = Json::array();
+    std::set<std::string> listed;
+    const auto add = [&](const auto& wanted) {
+      for (auto& r : riders_)
+        for (size_t stage = 0; stage < r.course.stages().size(); ++stage)
+          for (auto& run : r.course.stages()[stage]) {
+            if (!wanted(stage, run)) continue;
+            const RunSpec spec = spec_of(*r.method, run);
+            const std::string folder = fs::relative(spec.folder, out_).string();
+            if (listed.insert(folder).second)
+              runs.push_back({{"folder", folder}, {"label", spec.method.label}, {"stage", spec.stage}, {"seed", spec.seed}, {"lr", spec.lr}});
+          }
+    };
+    add([](size_t stage, const CourseRun& run) { return stage == 0 && !run.final; });
+    add([](size_t, const CourseRun& run) { return !run.final; });
+    for (const int64_t seed : seeds_) add([&](size_t, const CourseRun& run) { return run.final && run.seed == seed; });
+    return runs;
   }
 
   void write_description(bool finished) {
@@ -292,7 +313,7 @@ class Comparison {
               {"methods", methods},
               {"command", "graft compare plan.resolved.yaml --out DIR"}};
     if (!in_.forgetting.empty()) json["forgetting"] = {{"text", shown_path(plan.forgetting)}, {"base_loss", base_["forgetting_loss"]}};
-    if (options_.shards == 1) json["runs"] = runs_;
+    if (options_.shards == 1) json["runs"] = runs_so_far();
     if (finished) json["finished"] = now_text();
     write_json(out_ / "comparison.json", json);
   }
@@ -303,9 +324,15 @@ class Comparison {
   std::vector<PlannedMethod> methods_;
   std::vector<int64_t> seeds_;
   int64_t threads_ = 1, workers_ = 1, search_steps_ = 0;
-  Json base_, runs_ = Json::array();
+  Json base_;
   std::map<std::string, Json> costs_;
-  std::map<std::string, std::pair<double, double>> best_;  // per method: dev score, learning rate
+  // What the threads share, under the mutex.
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<Rider> riders_;
+  std::deque<std::pair<Rider*, size_t>> waiting_;
+  int64_t running_ = 0, steps_done_ = 0, steps_waiting_ = 0;
+  std::exception_ptr failure_;
   std::chrono::steady_clock::time_point start_;
   std::string started_;
 };

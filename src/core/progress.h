@@ -16,6 +16,7 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
 
   void update(int64_t done, const std::string& text = {});
+  void expect(int64_t total) { total_ = total; }  // when more turns up on the way
   void finish();  // shows the final state and ends the line
 
  private:
