@@ -50,7 +50,7 @@ void multiply_t(const Tensor& x, const Tensor& b, cpu::ThinProduct p, Tensor& y)
   p.in = x.size(1);
   p.x = x.const_data_ptr<float>();
   p.x_stride = x.stride(0);
-  p.w = b.const_data_ptr<float>();
+  p.w = b.const_data_ptr();
   p.y = y.mutable_data_ptr<float>();
   p.y_stride = y.stride(0);
   if (stored_transposed(b)) {
@@ -59,7 +59,8 @@ void multiply_t(const Tensor& x, const Tensor& b, cpu::ThinProduct p, Tensor& y)
   } else {
     p.w_stride = b.stride(0);
     // As many rows as stay in the nearest cache while the weight passes by, a multiple of what a body takes at once.
-    run_thin(p, b.size(0), kernels.product, p.rows < kThinRows ? p.rows : std::max<int64_t>(6, 6144 / p.in / 6 * 6), p.rows < kThinRows ? 16 : b.size(0));
+    const Body body = b.scalar_type() == at::kBFloat16 ? kernels.product_bf16 : kernels.product;
+    run_thin(p, b.size(0), body, p.rows < kThinRows ? p.rows : std::max<int64_t>(6, 6144 / p.in / 6 * 6), p.rows < kThinRows ? 16 : b.size(0));
   }
 }
 
@@ -72,7 +73,9 @@ Tensor in_good_layout(const Tensor& b, int64_t rows) {
 }  // namespace
 
 bool thin_here(const Tensor& a, const Tensor& b) {
-  if (!is_float_on_cpu(a) || !is_float_on_cpu(b) || composed_only()) return false;
+  if (!is_float_on_cpu(a) || composed_only()) return false;
+  if (b.is_cpu() && b.scalar_type() == at::kBFloat16) return a.size(0) < kThinRows && b.numel() > 0 && rows_contiguous(b);
+  if (!is_float_on_cpu(b)) return false;
   if (b.numel() <= kSmallWeight) return true;
   return a.size(0) < kThinRows && (rows_contiguous(b) || stored_transposed(b));
 }

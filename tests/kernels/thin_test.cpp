@@ -83,6 +83,17 @@ TEST(ThinProducts, OfEveryLayout) {
   }
 }
 
+TEST(ThinProducts, WithWeightsStoredInBfloat16) {
+  at::NoGradGuard no_grad;
+  at::manual_seed(11);
+  for (const int64_t rows : {1, 9}) {
+    const Tensor x = at::randn({rows, 50}), bias = at::randn({38}), w = at::randn({38, 50}).to(at::kBFloat16);
+    EXPECT_TRUE(thin_here(x, w));
+    EXPECT_LT(thin_apart(linear(x, w, bias), at::addmm(bias, x, w.to(at::kFloat).t())), 1e-5);
+    EXPECT_LT(thin_apart(linear(x, w.t().contiguous().t(), {}), at::mm(x, w.to(at::kFloat).t())), 1e-5);
+  }
+}
+
 TEST(ThinProducts, WithSmallWeights) {
   at::manual_seed(10);
   const Tensor a = at::randn({301, 48}), dy = at::randn({301, 80});
