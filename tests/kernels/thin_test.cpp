@@ -90,7 +90,7 @@ TEST(ThinProducts, WithWeightsStoredInBfloat16) {
     const Tensor x = at::randn({rows, 50}), bias = at::randn({38}), w = at::randn({38, 50}).to(at::kBFloat16);
     EXPECT_TRUE(thin_here(x, w));
     EXPECT_LT(thin_apart(linear(x, w, bias), at::addmm(bias, x, w.to(at::kFloat).t())), 1e-5);
-    EXPECT_LT(thin_apart(linear(x, w.t().contiguous().t(), {}), at::mm(x, w.to(at::kFloat).t())), 1e-5);
+    EXPECT_LT(thin_apart(linear(x, w.t().contiguous().t(), Tensor()), at::mm(x, w.to(at::kFloat).t())), 1e-5);
   }
 }
 
