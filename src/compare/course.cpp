@@ -18,6 +18,17 @@ void Course::begin(std::vector<CourseRun> runs) {
   stages_.push_back(std::move(runs));
 }
 
+double Course::budgets_ahead() const {
+  const auto rungs = static_cast<int64_t>(rungs_.size());
+  double budgets = stage_ <= rungs ? static_cast<double>(seeds_.size()) : 0;
+  size_t alive = grid_.size();
+  for (int64_t r = 1; r < rungs; ++r) {
+    alive = (alive + 1) / 2;
+    if (r > stage_) budgets += static_cast<double>(alive) * (rungs_[r] - rungs_[r - 1]);
+  }
+  return budgets;
+}
+
 void Course::advance(const std::vector<double>& scores) {
   const auto rungs = static_cast<int64_t>(rungs_.size());
   std::vector<CourseRun> next;

@@ -24,6 +24,8 @@ class Course {
   void advance(const std::vector<double>& scores);
 
   bool widening() const { return stage_ == static_cast<int64_t>(rungs_.size()); }
+  // What the stages that have not begun will take, in budgets, unless the grid gets wider.
+  double budgets_ahead() const;
   // All runs of stages begun so far, the search's one after the other.
   const std::vector<std::vector<CourseRun>>& stages() const { return stages_; }
 

@@ -225,6 +225,12 @@ class Comparison {
     return std::max<int64_t>(1, std::llround((spec.rung - before) * static_cast<double>(spec.steps)));
   }
 
+  int64_t steps_in_all() const {
+    double budgets = 0;
+    for (auto& r : riders_) budgets += r.course.budgets_ahead();
+    return steps_done_ + steps_waiting_ + std::llround(budgets * static_cast<double>(search_steps_));
+  }
+
   void work(Progress& progress) {
     std::unique_lock lock(mutex_);
     for (;;) {
@@ -233,7 +239,7 @@ class Comparison {
       const auto [rider, i] = waiting_.front();
       waiting_.pop_front();
       ++running_;
-      progress.expect(steps_done_ + steps_waiting_);
+      progress.expect(steps_in_all());
       const RunSpec spec = rider->specs[i];
       const int64_t steps = new_steps(*rider, i);
       const Json costs = costs_[spec.method.label];
@@ -258,7 +264,7 @@ class Comparison {
           enter_stage(*rider);
           write_description(false);
         }
-        progress.expect(steps_done_ + steps_waiting_);
+        progress.expect(steps_in_all());
         progress.update(steps_done_, fmt::format("{} {} lr {:.3g} {}", spec.stage, spec.method.label, spec.lr, result["status"].get<std::string>()));
       }
       changed_.notify_all();

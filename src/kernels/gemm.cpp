@@ -51,7 +51,7 @@ namespace {
 constexpr int64_t kPiece = kPieceBytes / static_cast<int64_t>(sizeof(float));
 
 Tensor same_dtype_product(const Tensor& a, const Tensor& b, const Tensor& bias) {
-  if (for_onednn(a, b)) return onednn_linear(a, b, bias);
+  if (for_onednn(a, b)) return onednn_linear(a, b, bias);  // 64 rows or more: never another dtype
   if (thin_here(a, b)) return thin_product_t(a, b, bias);
   return bias.defined() ? at::addmm(bias, a, b.t()) : at::mm(a, b.t());
 }
@@ -68,7 +68,7 @@ Tensor fetched(const Tensor& stored, at::ScalarType dtype) {
 Tensor product_t(const Tensor& a, const Tensor& b, const Tensor& given_bias) {
   const at::ScalarType dtype = a.scalar_type();
   const Tensor bias = given_bias.defined() ? given_bias.to(dtype) : given_bias;
-  if (b.scalar_type() == dtype || thin_here(a, b)) {  // few rows: bodies of their own read bfloat16 as it lies
+  if (b.scalar_type() == dtype || thin_here(a, b)) {  // thin bodies convert as they read
     const Tensor y = same_dtype_product(a, b, bias);
     let_go(b);
     return y;

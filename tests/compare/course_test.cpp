@@ -20,14 +20,17 @@ TEST(Course, HalvesTheRatesAndEndsWithFinalRunsOfTheBest) {
   Course course({1, 2, 4, 8, 16}, {0.25, 0.5, 1.0}, {7, 9});
   EXPECT_EQ(rates(course), (std::vector<double>{1, 2, 4, 8, 16}));
   EXPECT_EQ(course.runs()[0].rung, 0.25);
+  EXPECT_DOUBLE_EQ(course.budgets_ahead(), 3 * 0.25 + 2 * 0.5 + 2);
   course.advance({5, 4, 9, 8, kNone});
   EXPECT_EQ(rates(course), (std::vector<double>{4, 8, 1}));  // by score
   EXPECT_EQ(course.runs()[0].rung, 0.5);
   course.advance({1, 2, 0});
   EXPECT_EQ(rates(course), (std::vector<double>{8, 4}));
+  EXPECT_DOUBLE_EQ(course.budgets_ahead(), 2);
   course.advance({3, 4});
   ASSERT_EQ(course.runs().size(), 2u);
   EXPECT_TRUE(course.runs()[0].final && course.runs()[1].final);
+  EXPECT_EQ(course.budgets_ahead(), 0);
   EXPECT_EQ(course.runs()[0].lr, 4);
   EXPECT_EQ(course.runs()[1].seed, 9);
   course.advance({kNone, kNone});
