@@ -56,11 +56,6 @@ Tensor wanted(const Model& m, int64_t i, const Tensor& x, const Pass& pass) {
   return pass.wanted.defined() && i + 1 == m.layers() ? x.index_select(0, pass.wanted) : x;
 }
 
-// Behind the attention of the last block only the rows that are asked for go on.
-Tensor wanted(const Model& m, int64_t i, const Tensor& x, const Pass& pass) {
-  return pass.wanted.defined() && i + 1 == m.layers() ? x.index_select(0, pass.wanted) : x;
-}
-
 Tensor attention(const Model& m, const Block& b, int64_t i, const Tensor& n, const Sites& board, const Pass& pass) {
   Heads h = project(m, b, i, n, board);
   if (m.config.qk_norm != QkNorm::None) {
