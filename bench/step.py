@@ -1,11 +1,12 @@
-"""Time and memory of a LoRA training step, graft against HF PEFT on the same weights and rows, in turns in one run.
+"""Time and memory of a training step, graft against HF PEFT on the same weights and token ids, in turns in one run.
 
-./dev bench step [--batch 4] [--rounds 8] [--fixed LENGTH] [--layers 30] [--checkpointing] [--alone]
+./dev bench step [--against hf] [CASE ...] [--rounds N] [--list]
 
-Shape: SmolLM2-135M (30 layers, width 576, 9 query and 3 key/value heads, MLP 1536, vocabulary 49152), random weights, LoRA r = 16 on all
-seven linears, AdamW, float32. Rows: ragged lengths, log-normal around 150 tokens, the first 40 % not learned from; or --fixed N for equal rows
-with all tokens learned. HF pads a batch to its longest row, as its collators do. Where torch, transformers and peft are not
-installed, graft runs alone. A sample is dropped when other processes used more than 15 % of the CPU time meanwhile.
+A case is a model's shape with random weights stored in bfloat16, rows, and a method; without one all run. Both sides calculate in
+float32 with AdamW. Ragged rows have log-normal lengths around 150 tokens and the first 40 % is not learned from; fixed rows are 256
+tokens, all learned from. HF pads a batch to its longest row, as its collators do. graft runs twice: as it comes, and with
+--low-memory. A round is dropped when other processes used more than 15 % of the CPU time meanwhile; what is printed are medians
+of rounds, ratios within each round, and the peak resident memory of each process (allocated memory on a GPU).
 """
 import argparse
 import json
@@ -19,22 +20,52 @@ import sys
 import tempfile
 import time
 
-CONFIG = {
-    "model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536,
-    "num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_heads": 3, "max_position_embeddings": 2048, "rms_norm_eps": 1e-5,
-    "rope_theta": 10000.0, "tie_word_embeddings": True, "hidden_act": "silu", "bos_token_id": 1, "eos_token_id": 2,
+LLAMA = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": True,
+         "hidden_act": "silu", "bos_token_id": 1, "eos_token_id": 2, "max_position_embeddings": 32768}
+SHAPES = {
+    "SmolLM2-135M": dict(LLAMA, vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3),
+    "Qwen2.5-0.5B": dict(LLAMA, model_type="qwen2", architectures=["Qwen2ForCausalLM"], vocab_size=151936, hidden_size=896, intermediate_size=4864,
+                         num_hidden_layers=24, num_attention_heads=14, num_key_value_heads=2, rms_norm_eps=1e-6, rope_theta=1000000.0),
+    "GPT-2": {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 50257, "n_embd": 768, "n_layer": 12, "n_head": 12, "n_positions": 1024,
+              "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5, "attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0},
+    "Llama-3.2-1B": dict(LLAMA, vocab_size=128256, hidden_size=2048, intermediate_size=8192, num_hidden_layers=16, num_attention_heads=32,
+                         num_key_value_heads=8, head_dim=64, rope_theta=500000.0),
 }
+CONFIG = SHAPES["SmolLM2-135M"]
+LORA = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
+# name: shape, rows in a step, their length (0: ragged), method, its options, whether HF takes part, rounds
+CASES = {
+    "fixed": ("SmolLM2-135M", 4, 256, "lora", LORA, True, 4),
+    "ragged": ("SmolLM2-135M", 4, 0, "lora", LORA, True, 6),
+    "ragged16": ("SmolLM2-135M", 16, 0, "lora", LORA, True, 3),
+    "full": ("SmolLM2-135M", 4, 256, "full", {}, True, 3),
+    "dora": ("SmolLM2-135M", 4, 0, "lora", dict(LORA, use_dora=True), True, 3),
+    "prefix": ("SmolLM2-135M", 4, 0, "prefix_tuning", {"num_virtual_tokens": 20}, True, 3),
+    "houlsby": ("SmolLM2-135M", 4, 0, "houlsby", {}, True, 3),
+    "qwen": ("Qwen2.5-0.5B", 4, 0, "lora", LORA, True, 3),
+    "gpt2": ("GPT-2", 4, 0, "lora", LORA, True, 3),
+    "1b": ("Llama-3.2-1B", 4, 0, "lora", LORA, False, 2),
+    "32k": ("SmolLM2-135M", 1, 32768, "lora", LORA, False, 1),
+}
+# case: (times as fast, part of the memory), as it comes and with --low-memory
+GOALS = {"fixed": ((1.7, 5), (1.1, 12)), "ragged": ((2.7, 5), (1.9, 12)), "ragged16": ((4.5, 5), (3.2, 28)), "full": ((1.5, 0), None), "dora": ((3.0, 0), None)}
+
 HF_WORKER = r"""
-import contextlib, json, sys, time
+import contextlib, json, os, sys, time
 import torch
-from transformers import AutoModelForCausalLM
-from peft import LoraConfig, get_peft_model
-folder, rows, r, threads, device = sys.argv[1], json.load(open(sys.argv[2])), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
+folder, rows, threads, device, method, options = sys.argv[1], json.load(open(sys.argv[2])), int(sys.argv[3]), sys.argv[4], sys.argv[5], json.loads(sys.argv[6])
 gpu = device.startswith("cuda")
 if threads: torch.set_num_threads(threads)
-model = get_peft_model(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16 if gpu else torch.float32, attn_implementation="sdpa"),
-                       LoraConfig(r=r, lora_alpha=2 * r, target_modules="all-linear", task_type="CAUSAL_LM")).to(device)
-model.train()
+from transformers import AutoModelForCausalLM
+model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16 if gpu else torch.float32, attn_implementation="sdpa")
+if method == "houlsby":
+    import adapters
+    adapters.init(model); model.add_adapter("a", config=adapters.DoubleSeqBnConfig()); model.train_adapter("a")
+elif method != "full":
+    import peft
+    config = peft.LoraConfig if method == "lora" else peft.PrefixTuningConfig
+    model = peft.get_peft_model(model, config(task_type="CAUSAL_LM", **options))
+model = model.to(device); model.train()
 optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4, weight_decay=0.0, fused=True if gpu else None)
 def padded(step):
     longest = max(len(row["ids"]) for row in step)
@@ -42,8 +73,8 @@ def padded(step):
     for i, row in enumerate(step):
         n = len(row["ids"]); ids[i, :n] = torch.tensor(row["ids"]); mask[i, :n] = 1
         labels[i, row["learned_from"]:n] = ids[i, row["learned_from"]:n]
-    return ids, mask, labels
-steps = [[t.to(device) for t in padded(s)] for s in rows["steps"]]
+    return [t.to(device) for t in (ids, mask, labels)]
+steps = [padded(s) for s in rows["steps"]]
 def peak():
     if gpu: return torch.cuda.max_memory_allocated()
     for line in open("/proc/self/status"):
@@ -65,20 +96,20 @@ for _ in sys.stdin:
 
 class Worker:
     def __init__(self, command):
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE if "-c" in command else None, text=True)
         self.read()
 
     def read(self):
         line = self.process.stdout.readline()
         if not line:
-            sys.exit("bench: a worker stopped")
+            sys.exit("bench: a worker stopped: " + (self.process.stderr.read()[-400:] if self.process.stderr else ""))
         return json.loads(line)
 
-    def ask(self, line):
-        """One answer to a line, and the share of the machine's CPU time that others used meanwhile."""
+    def step(self):
+        """One step, and the share of the machine's CPU time that others used meanwhile."""
         cores, before, own = os.cpu_count(), cpu_busy(), self.cpu()
         start = time.perf_counter()
-        self.process.stdin.write(line + "\n")
+        self.process.stdin.write("step\n")
         self.process.stdin.flush()
         row = self.read()
         wall = time.perf_counter() - start
@@ -89,26 +120,86 @@ class Worker:
         fields = open(f"/proc/{self.process.pid}/stat").read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def stop(self):
+        self.process.stdin.close()
+        self.process.wait()
+
 
 def cpu_busy():
     user, nice, system, _idle, _iowait, irq, softirq = map(int, open("/proc/stat").readline().split()[1:8])
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
-def cpu_name():
-    return next((line.split(": ")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-
-
-def make_rows(args):
+def make_steps(count, batch, fixed, vocab):
     draw = random.Random(7)
     steps = []
-    for _ in range(args.rounds + 1):
+    for _ in range(count):
         step = []
-        for _ in range(args.batch):
-            n = args.fixed or max(16, min(1024, round(math.exp(draw.gauss(math.log(150), 0.6)))))
-            step.append({"ids": [draw.randrange(3, CONFIG["vocab_size"]) for _ in range(n)], "learned_from": 1 if args.fixed else max(1, int(0.4 * n))})
+        for _ in range(batch):
+            n = fixed or max(16, min(1024, round(math.exp(draw.gauss(math.log(150), 0.6)))))
+            step.append({"ids": [draw.randrange(3, vocab) for _ in range(n)], "learned_from": 1 if fixed else max(1, int(0.4 * n))})
         steps.append(step)
     return steps
+
+
+def hf_command(method, arguments):
+    python = os.environ.get("GRAFT_ADAPTERHUB_PYTHON") if method == "houlsby" else sys.executable
+    return [python, "-c", HF_WORKER] + arguments if python else None
+
+
+def run_case(name, args):
+    shape, batch, fixed, method, options, with_hf, rounds = CASES[name]
+    rounds = args.rounds or rounds
+    steps = make_steps(rounds + 1, batch, fixed, SHAPES[shape]["vocab_size"])
+    with tempfile.TemporaryDirectory() as folder:
+        rows = os.path.join(folder, "rows.json")
+        json.dump({"config": SHAPES[shape], "steps": steps}, open(rows, "w"))
+        own = [args.worker, folder, rows, "--threads", str(args.threads), "--device", args.device, "--method", method, "--options", json.dumps(options)]
+        subprocess.run(own + ["--make"], check=True)  # in a process of its own, or its memory would count
+        workers = {"graft": Worker(own)} if name != "1b" else {}
+        if method != "full" and args.device == "cpu":
+            workers["graft --low-memory"] = Worker(own + ["--low-memory"])
+        if with_hf and args.against == "hf":
+            command = hf_command(method, [folder, rows, str(args.threads), args.device, method, json.dumps(options)])
+            if command:
+                workers["AdapterHub" if method == "houlsby" else "HF" if method == "full" else "HF PEFT"] = Worker(command)
+        samples = {worker: [] for worker in workers}
+        dropped = 0
+        for i in range(rounds + 1):
+            row = {key: worker.step() for key, worker in workers.items()}
+            if i == 0:
+                continue  # warm-up
+            if any(r["others"] > 0.15 for r in row.values()):
+                dropped += 1
+                continue
+            for key, r in row.items():
+                samples[key].append(dict(r, tokens=sum(len(x["ids"]) for x in steps[i])))
+        peaks = {key: row[key]["peak_memory"] for key in workers}
+        for worker in workers.values():
+            worker.stop()
+    own_name = next(iter(workers))
+    what = "DoRA" if options.get("use_dora") else method
+    print(f"\n{name}: {shape}, {what}, {batch} {'rows of ' + str(fixed) if fixed else 'ragged rows'}; {len(samples[own_name])} clean rounds, {dropped} dropped")
+    if not samples[own_name]:
+        print("  all rounds were disturbed by other processes; try again on a quiet machine")
+        return
+    reference = next((key for key in workers if not key.startswith("graft")), None)
+    print(f"  {'':20} {'s/step':>8} {'tokens/s':>9} {'peak MiB':>9} {'loss':>9}  against {reference or '-'}")
+    for i, (key, values) in enumerate(samples.items()):
+        ratio = ""
+        if reference and key != reference:
+            times = statistics.median(b["seconds"] / a["seconds"] for a, b in zip(values, samples[reference]))
+            part = peaks[reference] / peaks[key]
+            ratio = f"{times:.2f}x in 1/{part:.1f} of the memory"
+            goal = GOALS.get(name, (None, None))[i]
+            if goal:
+                ratio += f"  (goal {goal[0]}x{f' in 1/{goal[1]}' if goal[1] else ''}: {'reached' if times >= goal[0] and part >= goal[1] else 'missed'})"
+        print(f"  {key:20} {statistics.median(r['seconds'] for r in values):8.3f} {statistics.median(r['tokens'] / r['seconds'] for r in values):9.0f} "
+              f"{peaks[key] / 2**20:9.0f} {values[-1]['loss']:9.5f}  {ratio}", flush=True)
+
+
+def cpu_name():
+    return next((line.split(": ")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
 
 
 def have_reference():
@@ -117,53 +208,25 @@ def have_reference():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--batch", type=int, default=4, help="rows in a step")
-    parser.add_argument("--rounds", type=int, default=8, help="timed steps of each program")
-    parser.add_argument("--fixed", type=int, default=0, help="rows of this length instead of ragged ones")
-    parser.add_argument("--layers", type=int, default=30)
+    parser.add_argument("cases", nargs="*", help="cases to run: " + ", ".join(CASES))
+    parser.add_argument("--against", choices=["hf"], help="run HF PEFT in turns with graft (needs torch, transformers, peft; ./dev bench brings them)")
+    parser.add_argument("--rounds", type=int, default=0, help="timed steps of each program; 0: as many as the case says")
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--checkpointing", action="store_true", help="graft recomputes activations")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda: bfloat16 on both sides, allocated memory instead of resident")
-    parser.add_argument("--alone", action="store_true", help="graft only")
     parser.add_argument("--worker", default=os.path.join(os.path.dirname(__file__), "../build/release/bench/bench_step_worker"))
+    parser.add_argument("--list", action="store_true", help="list the cases")
     args = parser.parse_args()
-    CONFIG["num_hidden_layers"] = args.layers
-    steps = make_rows(args)
-    with tempfile.TemporaryDirectory() as folder:
-        rows = os.path.join(folder, "rows.json")
-        json.dump({"config": CONFIG, "steps": steps}, open(rows, "w"))
-        own = [args.worker, folder, rows, "--threads", str(args.threads), "--device", args.device] + (["--recompute", "block"] if args.checkpointing else [])
-        subprocess.run(own + ["--make"], check=True)  # in a process of its own, or its memory would count
-        workers = {"graft": Worker(own)}
-        if args.alone:
-            pass
-        elif have_reference():
-            workers["HF PEFT"] = Worker([sys.executable, "-c", HF_WORKER, folder, rows, "16", str(args.threads), args.device])
-        else:
-            print("torch, transformers and peft are not installed for this python: graft alone")
-        samples = {name: [] for name in workers}
-        dropped = 0
-        for i in range(args.rounds + 1):
-            row = {name: worker.ask("step") for name, worker in workers.items()}
-            if i == 0:
-                continue  # warm-up
-            if any(r["others"] > 0.15 for r in row.values()):
-                dropped += 1
-                continue
-            for name, r in row.items():
-                r["tokens"] = sum(len(x["ids"]) for x in steps[i])
-                samples[name].append(r)
-    if not samples["graft"]:
-        sys.exit(f"bench: all {dropped} rounds were disturbed by other processes; try again on a quiet machine")
-    print(f"{cpu_name()}, {os.cpu_count()} cores; {len(samples['graft'])} clean rounds, {dropped} dropped")
-    print(f"{'':10} {'s/step':>8} {'tokens/s':>9} {'peak MiB':>9} {'loss':>9}")
-    for name, rows in samples.items():
-        print(f"{name:10} {statistics.median(r['seconds'] for r in rows):8.3f} {statistics.median(r['tokens'] / r['seconds'] for r in rows):9.0f} "
-              f"{max(r['peak_memory'] for r in rows) / 2**20:9.0f} {rows[-1]['loss']:9.5f}")
-    if len(samples) == 2:
-        ratio = statistics.median(b["seconds"] / a["seconds"] for a, b in zip(samples["graft"], samples["HF PEFT"]))
-        memory = samples["HF PEFT"][-1]["peak_memory"] / samples["graft"][-1]["peak_memory"]
-        print(f"graft is {ratio:.2f}x as fast with 1/{memory:.1f} of the memory (median of paired rounds)")
+    if args.list:
+        for name, (shape, batch, fixed, method, options, _, _) in CASES.items():
+            print(f"{name:10} {shape}, {method} {json.dumps(options)}, {batch} rows {'of ' + str(fixed) if fixed else 'ragged'}")
+        return
+    for name in args.cases:
+        if name not in CASES:
+            sys.exit(f"bench: there is no case '{name}'; known: {', '.join(CASES)}")
+    flags = open("/proc/cpuinfo").read()
+    print(f"{cpu_name()}, {os.cpu_count()} cores, {'AVX-512' if ' avx512f' in flags else 'AVX2'}, device {args.device}")
+    for name in args.cases or CASES:
+        run_case(name, args)
 
 
 if __name__ == "__main__":

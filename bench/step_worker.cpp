@@ -1,6 +1,6 @@
 // The graft side of the step benchmark. Builds a model of a given shape with random weights, writes it where another program can
 // load the same weights, then runs one training step for each line "step" on standard input and prints what it took.
-//   bench_step_worker MODEL_DIR ROWS.json [--r 16] [--threads N] [--recompute usual|none|mlp|block] [--stored] [--device cpu|cuda], --make first
+//   bench_step_worker MODEL_DIR ROWS.json [--method lora] [--options JSON] [--threads N] [--low-memory] [--device cpu|cuda], --make first
 // ROWS.json: {"config": {...}, "steps": [[{"ids": [...], "learned_from": n}, ...], ...]}
 #include <CLI/CLI.hpp>
 
@@ -23,15 +23,14 @@ int main(int argc, char** argv) {
   using namespace graft;
   CLI::App app{"one training step at a time"};
   std::string folder, rows;
-  int64_t r = 16, threads = 0;
-  std::string recompute = "usual", device = "cpu";
-  bool stored = false, make = false, low_memory = false;
+  int64_t threads = 0;
+  std::string method_name = "lora", options = "{}", device = "cpu";
+  bool make = false, low_memory = false;
   app.add_option("model", folder)->required();
   app.add_option("rows", rows)->required();
-  app.add_option("--r", r);
+  app.add_option("--method", method_name);
+  app.add_option("--options", options);
   app.add_option("--threads", threads);
-  app.add_option("--recompute", recompute);
-  app.add_flag("--stored", stored);
   app.add_option("--device", device);
   app.add_flag("--make", make);
   app.add_flag("--low-memory", low_memory);
@@ -41,14 +40,15 @@ int main(int argc, char** argv) {
   use_threads(threads);
   const Json plan = read_json(rows);
   if (make) {
-    save_model(random_model(plan["config"], 1), folder, {}, stored ? at::kBFloat16 : at::kFloat);
+    save_model(random_model(plan["config"], 1), folder, {}, at::kBFloat16);
     return 0;
   }
   let_go_of_mapped_pages(low_memory);
-  const Model base = load_model(folder, {compute_dtype("auto", parse_device(device)), device, stored});
-  auto method = find_method("lora").make();
-  from_json(method->config(), {{"r", r}, {"lora_alpha", 2 * r}, {"target_modules", "all-linear"}}, "lora");
-  Adapted adapted = attach(base, find_method("lora"), std::move(method), 1);
+  const Model base = load_model(folder, {compute_dtype("auto", parse_device(device)), device, /*keep_stored=*/true});
+  const MethodRow& row = find_method(method_name);
+  auto method = row.make();
+  from_json(method->config(), parse_json(options, "--options"), row.name);
+  Adapted adapted = attach(base, row, std::move(method), 1);
   std::vector<Batch> batches;
   for (auto& step : plan["steps"]) {
     Batch batch;
@@ -59,9 +59,7 @@ int main(int argc, char** argv) {
   optim.learning_rate = 1e-4;
   optim.schedule = "constant";
   RecomputeRule rule = usual_recomputation(adapted);
-  if (low_memory) recompute = "block";
-  if (recompute != "usual")
-    rule = [&](const Batch&) { return Recomputed{recompute == "mlp" ? Recomputed::kAll : 0, recompute == "block" ? Recomputed::kAll : 0}; };
+  if (low_memory) rule = [](const Batch&) { return Recomputed{0, Recomputed::kAll}; };
   Trainer trainer(adapted, optim, 1 << 20, 1, rule);
   std::cout << "{\"ready\":true}" << std::endl;
   for (std::string line; std::getline(std::cin, line);) {
