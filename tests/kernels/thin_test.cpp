@@ -89,8 +89,8 @@ TEST(ThinProducts, WithWeightsStoredInBfloat16) {
   for (const int64_t rows : {1, 9}) {
     const Tensor x = at::randn({rows, 50}), bias = at::randn({38}), w = at::randn({38, 50}).to(at::kBFloat16);
     EXPECT_TRUE(thin_here(x, w));
-    EXPECT_LT(thin_apart(linear(x, w, bias), at::addmm(bias, x, w.to(at::kFloat).t())), 1e-5);
-    EXPECT_LT(thin_apart(linear(x, w.t().contiguous().t(), {}), at::mm(x, w.to(at::kFloat).t())), 1e-5);
+    EXPECT_LT(thin_apart(kernels::linear(x, w, bias), at::addmm(bias, x, w.to(at::kFloat).t())), 1e-5);
+    EXPECT_LT(thin_apart(kernels::linear(x, w.t().contiguous().t(), {}), at::mm(x, w.to(at::kFloat).t())), 1e-5);
   }
 }
 
