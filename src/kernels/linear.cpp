@@ -131,7 +131,7 @@ std::vector<Tensor> low_rank_outputs(const Tensor& x, const std::vector<LowRankL
   std::vector<Tensor> outputs;
   for (auto& member : group) {
     outputs.push_back(applied(x, member.weight, member.bias));
-    if (member.a.defined()) add_product_t(outputs.back(), product_t(x, member.a), member.b, member.scale);
+    if (member.a.defined()) add_product_t(outputs.back(), product_t(x, member.a), in_dtype_of(member.b, x), member.scale);
   }
   return outputs;
 }
