@@ -1,6 +1,6 @@
 """Greedy generation, graft against transformers (with a LoRA adapter: HF PEFT) on the same weights and prompts, in turns in one run.
 
-./dev bench generate [--rounds 5] [--new-tokens 64] [--prompts 64 512] [--batches 1 16] [--layers 30] [--bf16-values] [--alone]
+./dev bench generate [--rounds 5] [--new-tokens 64] [--prompts 64 512] [--batches 1 16] [--layers 30] [--bf16-values] [--against hf]
 
 Shape: SmolLM2-135M as in bench/step.py, random weights, float32, prompts of one length so that nothing is padded, LoRA r = 16 with random
 factors on all seven linears. A time is that of a whole call: the prompts and all new tokens. --bf16-values rounds the weights to bfloat16 first,
@@ -15,7 +15,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from step import CONFIG, Worker, cpu_name, have_reference  # noqa: E402
+from step import CONFIG, Worker, cpu_name  # noqa: E402
 
 HF_WORKER = r"""
 import json, sys, time
@@ -57,7 +57,7 @@ def main():
     parser.add_argument("--layers", type=int, default=30)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--bf16-values", action="store_true", help="weights that bfloat16 holds exactly")
-    parser.add_argument("--alone", action="store_true", help="graft only")
+    parser.add_argument("--against", choices=["hf"], help="run transformers in turns with graft")
     parser.add_argument("--only", choices=["plain", "lora"], help="without or with the adapter only")
     parser.add_argument("--worker", default=os.path.join(os.path.dirname(__file__), "../build/release/bench/bench_generate_worker"))
     args = parser.parse_args()
@@ -69,12 +69,8 @@ def main():
         plan = os.path.join(folder, "plan.json")
         json.dump({"config": config, "r": 16, "new_tokens": args.new_tokens, "cases": cases}, open(plan, "w"))
         workers = {"graft": Worker([args.worker, folder, plan, "--threads", str(args.threads)] + ["--bf16-values"] * args.bf16_values)}
-        if args.alone:
-            pass
-        elif have_reference():
+        if args.against == "hf":
             workers["HF"] = Worker([sys.executable, "-c", HF_WORKER, folder, plan, str(args.threads)])
-        else:
-            print("torch, transformers and peft are not installed for this python: graft alone")
         print(f"{cpu_name()}, {os.cpu_count()} cores; {args.new_tokens} new tokens for each prompt"
               + (", weights are bfloat16's values" if args.bf16_values else ""))
         print(f"{'batch x prompt':20} {'rounds':>6} {'graft tok/s':>12} {'HF tok/s':>10} {'faster':>8} {'spread':>14} {'to 1st token':>13} {'per step':>9} {'ids':>6}")

@@ -67,6 +67,7 @@ def measure(worker, name, texts, rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--against", choices=["hf"], default="hf", help="the other side: Hugging Face's tokenizers")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--worker", default=str(ROOT / "build/release/bench/bench_tokenizer_worker"))
     parser.add_argument("--json", help="write the seconds there")

@@ -231,5 +231,21 @@ TEST_F(Command, ComparesFromPlanToReportAndResumesForFree) {
   for (auto& [file, time] : times) EXPECT_EQ(std::filesystem::last_write_time(file), time) << file;
 }
 
+TEST_F(Command, MemoryOfAStepIsToldAndLimited) {
+  const std::string train = "train --model model --data train.jsonl --method lora --steps 2 --out adapter";
+  const Outcome told = run(train + " --dry-run");
+  EXPECT_EQ(told.code, 0) << told.err;
+  for (const char* part : {"program", "weights", "adapter", "optimizer", "activations", "all"}) EXPECT_NE(told.out.find(part), std::string::npos) << part;
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "adapter"));
+  const Outcome refused = run(train + " --max-memory 1MB");
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_NE(refused.err.find("max_memory"), std::string::npos) << refused.err;
+  EXPECT_EQ(run(train + " --max-memory lots").code, 2);
+  const auto tensors = [&](const std::string& out) { return read_file(folder_ / out / "adapter_model.safetensors"); };
+  EXPECT_EQ(run(train).code, 0);
+  EXPECT_EQ(run("train --model model --data train.jsonl --method lora --steps 2 --out frugal --low-memory").code, 0);
+  EXPECT_EQ(tensors("adapter"), tensors("frugal"));  // bit for bit
+}
+
 }  // namespace
 }  // namespace graft
