@@ -131,7 +131,7 @@ def cpu_busy():
 
 
 def make_steps(count, batch, fixed, vocab):
-    draw, longest = random.Random(7), 1024 if batch < 16 else 288  # or HF needs more than 24 GB for what it pads
+    draw, longest = random.Random(7), 1024 if batch < 16 else 256  # or HF needs more than 20 GB for what it pads
     steps = []
     for _ in range(count):
         step = []

@@ -100,9 +100,9 @@ std::optional<Recomputed> MemoryModel::fitting(int64_t tokens, int64_t supervise
   return std::nullopt;
 }
 
-Recomputed MemoryModel::with_activations_within(int64_t tokens, int64_t limit) const {
+Recomputed MemoryModel::with_activations_within(int64_t tokens, int64_t limit, int64_t most) const {
   int64_t n = 0;
-  while (n < layers_ && kept(tokens, {n, 0}) > static_cast<double>(limit)) ++n;
+  while (n < most && kept(tokens, {n, 0}) > static_cast<double>(limit)) ++n;
   return {n, 0};
 }
 
@@ -117,7 +117,9 @@ RecomputeRule usual_recomputation(Adapted& adapted) {
     const int64_t tokens = batch.tokens() + batch.documents() * adapted.sites.input_row_count();
     if (most * static_cast<double>(tokens) < static_cast<double>(limit)) return Recomputed{};
     if (!*model) model->emplace(adapted, "adamw");
-    return (*model)->with_activations_within(tokens, limit);
+    const int64_t layers = (*model)->layers();
+    const int64_t usual = (*model)->with_activations_within(tokens, limit, layers / 3).mlps;
+    return Recomputed{std::max(usual, (*model)->with_activations_within(tokens, total_memory() / 4, layers).mlps), 0};
   };
 }
 

@@ -25,8 +25,8 @@ class MemoryModel {
   StepMemory of(int64_t tokens, int64_t supervised, const Recomputed& recomputed) const;
   // The least recomputation that keeps a step within `limit` bytes in all; nullopt: nothing does.
   std::optional<Recomputed> fitting(int64_t tokens, int64_t supervised, int64_t limit) const;
-  // The least recomputation of MLPs that keeps activations within `limit`; all MLPs where that is not enough.
-  Recomputed with_activations_within(int64_t tokens, int64_t limit) const;
+  // The least recomputation of MLPs, in `most` layers at most, that keeps activations within `limit`; `most` where that is not enough.
+  Recomputed with_activations_within(int64_t tokens, int64_t limit, int64_t most) const;
   int64_t layers() const { return layers_; }
 
  private:
@@ -38,8 +38,9 @@ class MemoryModel {
   double work_[3]{};                   // bytes a token in the backward pass
 };
 
-// Without a limit by the user: activations may take as much as the base's weights, 512 MiB at least. Beyond that MLPs are
-// computed again, in as many layers as it takes.
+// Without a limit by the user: where activations would take more than the base's weights (and 512 MiB), MLPs of up to a third of the
+// layers are computed again, which costs a few hundredths of a step; in more layers only where a quarter of the machine's memory
+// would not do otherwise.
 RecomputeRule usual_recomputation(Adapted& adapted);
 
 }  // namespace graft
