@@ -34,6 +34,7 @@ void file_unmapped(const void* begin) {
 }
 
 void let_go_of_mapped_pages(bool on) { switched_on = on; }
+bool lets_go_of_mapped_pages() { return switched_on; }
 
 void let_go(const Tensor& weight) {
   if (!switched_on || !weight.is_cpu() || !weight.is_non_overlapping_and_dense()) return;

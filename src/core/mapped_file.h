@@ -13,6 +13,7 @@ void file_mapped(const void* begin, size_t bytes);
 void file_unmapped(const void* begin);
 
 void let_go_of_mapped_pages(bool on);  // off at first
+bool lets_go_of_mapped_pages();
 // Gives up the pages of a tensor that lies in a mapped file; does nothing for other tensors, or when switched off.
 void let_go(const Tensor& weight);
 

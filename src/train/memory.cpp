@@ -7,6 +7,7 @@
 
 #include "core/check.h"
 #include "core/heap.h"
+#include "core/mapped_file.h"
 #include "core/rng.h"
 #include "core/system.h"
 #include "core/torch.h"
@@ -20,14 +21,18 @@ namespace {
 constexpr int64_t kShort = 32, kLong = 96;  // tokens of the passes that are measured
 constexpr int64_t kUsualActivations = int64_t{512} << 20;
 
-int64_t weight_bytes(const Model& model) {
+// Of what is given up after use the largest is there at a time.
+int64_t weight_bytes(const Model& model, bool given_up) {
   Model copy = model;
-  int64_t bytes = 0;
+  int64_t bytes = 0, largest = 0;
   std::set<const void*> seen;
   visit_weights(copy, [&](const std::string&, Tensor& handle, const std::vector<int64_t>&, bool) {
-    if (handle.defined() && !handle.requires_grad() && seen.insert(handle.const_data_ptr()).second) bytes += static_cast<int64_t>(handle.nbytes());
+    if (handle.defined() && !handle.requires_grad() && seen.insert(handle.const_data_ptr()).second) {
+      bytes += static_cast<int64_t>(handle.nbytes());
+      largest = std::max(largest, static_cast<int64_t>(handle.nbytes()));
+    }
   });
-  return bytes;
+  return given_up ? largest : bytes;
 }
 
 Batch any_tokens(const Model& model, int64_t count) {
@@ -63,7 +68,7 @@ MemoryModel::MemoryModel(Adapted& adapted, const std::string& optimizer) : layer
   for (auto& p : adapted.method->params()) fixed_.adapters += static_cast<int64_t>(p.value.nbytes());
   fixed_.gradients = fixed_.adapters;
   fixed_.optimizer = optimizer == "adamw" ? 2 * fixed_.adapters : 0;
-  fixed_.weights = weight_bytes(adapted.model);
+  fixed_.weights = weight_bytes(adapted.model, lets_go_of_mapped_pages());
   const bool training = std::exchange(adapted.sites.training, true);
   const Recomputed variants[3] = {{}, {Recomputed::kAll, 0}, {0, Recomputed::kAll}};
   for (int i = 0; i < 3; ++i) {
@@ -74,7 +79,7 @@ MemoryModel::MemoryModel(Adapted& adapted, const std::string& optimizer) : layer
   }
   adapted.sites.training = training;
   release_free_heap();
-  fixed_.program = std::max<int64_t>(0, resident_memory() - fixed_.weights - fixed_.adapters);
+  fixed_.program = std::max<int64_t>(0, resident_memory() - (lets_go_of_mapped_pages() ? 0 : fixed_.weights) - fixed_.adapters);
 }
 
 double MemoryModel::kept(int64_t tokens, const Recomputed& recomputed) const {
@@ -108,7 +113,7 @@ Recomputed MemoryModel::with_activations_within(int64_t tokens, int64_t limit, i
 
 RecomputeRule usual_recomputation(Adapted& adapted) {
   if (adapted.model.device().is_cuda()) return {};  // its memory is not the heap that is measured here
-  const int64_t limit = std::max(kUsualActivations, weight_bytes(adapted.model));
+  const int64_t limit = std::max(kUsualActivations, weight_bytes(adapted.model, false));
   const auto& c = adapted.model.config;
   // Far more than any block keeps: short batches of small models need no closer look.
   const double most = 4.0 * static_cast<double>(adapted.model.layers()) * static_cast<double>(24 * c.width + 12 * c.heads * c.head_dim + 8 * c.mlp_width);

@@ -9,7 +9,7 @@ namespace graft {
 // Bytes at the peak of a step, by part.
 struct StepMemory {
   int64_t program = 0;      // the process itself: libraries, tokenizer, data
-  int64_t weights = 0;      // of the base, those mapped from its files included
+  int64_t weights = 0;      // of the base, those mapped from its files included; of those given up after use the largest
   int64_t adapters = 0, gradients = 0, optimizer = 0;
   int64_t activations = 0;  // kept for the backward pass
   int64_t work = 0;         // logits, or what a block's backward pass holds for a moment

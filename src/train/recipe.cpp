@@ -225,7 +225,7 @@ std::string memory_table(const Recipe& given) {
   recomputed.blocks = std::min(recomputed.blocks, model.layers());
   recomputed.mlps = std::clamp(recomputed.mlps, recomputed.blocks, model.layers());
   const StepMemory m = model.of(largest.tokens, largest.supervised, recomputed);
-  const auto line = [](const char* name, int64_t bytes, const std::string& note = "") { return fmt::format("  {:<12} {:>10}{}\n", name, human_bytes(static_cast<double>(bytes)), note); };
+  const auto line = [](const char* name, int64_t bytes, const std::string& note = "") { return fmt::format("  {:<12} {:>8.1f} MiB{}\n", name, static_cast<double>(bytes) / (1 << 20), note); };
   return fmt::format("memory at the peak of the largest step ({} rows, {} tokens, {} supervised):\n", largest.documents, largest.tokens, largest.supervised) + line("program", m.program) +
          line("weights", m.weights) + line("adapter", m.adapters) + line("gradients", m.gradients) + line("optimizer", m.optimizer) +
          line("activations", m.activations, fmt::format("  {} of {} blocks and {} further MLPs are computed again", recomputed.blocks, model.layers(), recomputed.mlps - recomputed.blocks)) +
