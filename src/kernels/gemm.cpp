@@ -44,10 +44,6 @@ Tensor onednn_linear(const Tensor& a, const Tensor& b, const Tensor& bias) {
       .narrow(0, 0, a.size(0));
 }
 
-}  // namespace
-
-namespace {
-
 constexpr int64_t kPiece = kPieceBytes / static_cast<int64_t>(sizeof(float));
 
 Tensor same_dtype_product(const Tensor& a, const Tensor& b, const Tensor& bias) {

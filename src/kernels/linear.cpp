@@ -3,7 +3,6 @@
 #include "core/autograd.h"
 #include "kernels/gemm.h"
 #include "kernels/recompute.h"
-#include "kernels/thin.h"
 #include "kernels/twins.h"
 
 namespace graft::kernels {
@@ -18,10 +17,6 @@ Tensor in_dtype_of(const Tensor& weight, const Tensor& x) {
   return weight.scalar_type() == x.scalar_type() ? weight : weight.to(x.scalar_type());
 }
 
-Tensor applied(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  return product_t(x, weight, bias);
-}
-
 // A result of the right shape that takes no memory and no time.
 Tensor without_values(const Tensor& x, const Tensor& weight) { return at::zeros({1, 1}, x.options()).expand({x.size(0), weight.size(0)}); }
 
@@ -32,7 +27,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     ctx->save_for_backward({trained ? kept_input(ctx, "x", x) : Tensor(), weight});
     ctx->saved_data["trained"] = trained;
     ctx->saved_data["bias"] = bias && bias->requires_grad();
-    return values_needed ? applied(x, weight, bias.value_or(Tensor())) : without_values(x, weight);
+    return values_needed ? product_t(x, weight, bias.value_or(Tensor())) : without_values(x, weight);
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
@@ -57,7 +52,7 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
     std::vector<double> scales;
     int64_t column = 0;
     for (auto& member : *group) {
-      Tensor y = values_needed ? applied(x, member.weight, member.bias) : without_values(x, member.weight);
+      Tensor y = values_needed ? product_t(x, member.weight, member.bias) : without_values(x, member.weight);
       if (member.a.defined()) {
         const int64_t r = member.a.size(0);
         if (values_needed) add_product_t(y, s.narrow(1, column, r), in_dtype_of(member.b, x), member.scale);
@@ -115,7 +110,7 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool values_needed) {
   if (composed_only()) return linear_composed(x, weight, bias);
-  if (!at::GradMode::is_enabled()) return applied(x, weight, bias);
+  if (!at::GradMode::is_enabled()) return product_t(x, weight, bias);
   return LinearFunction::apply(x, weight, optional(bias), values_needed);
 }
 
@@ -130,7 +125,7 @@ namespace {
 std::vector<Tensor> low_rank_outputs(const Tensor& x, const std::vector<LowRankLinear>& group) {
   std::vector<Tensor> outputs;
   for (auto& member : group) {
-    outputs.push_back(applied(x, member.weight, member.bias));
+    outputs.push_back(product_t(x, member.weight, member.bias));
     if (member.a.defined()) add_product_t(outputs.back(), product_t(x, in_dtype_of(member.a, x)), in_dtype_of(member.b, x), member.scale);
   }
   return outputs;

@@ -16,7 +16,7 @@ struct StepMemory {
   int64_t total() const { return program + weights + adapters + gradients + optimizer + activations + work; }
 };
 
-// Learned from three short forward passes and a backward pass of the adapted model, whatever family and method it is.
+// Learned from short passes, forward and back, of the adapted model (two lengths, three ways of keeping activations), whatever family and method it is.
 class MemoryModel {
  public:
   explicit MemoryModel(Adapted& adapted, const std::string& optimizer);
