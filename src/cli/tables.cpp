@@ -1,6 +1,7 @@
 // graft methods and graft families: the two tables.
 #include "cli/commands.h"
 #include "cli/pages.h"
+#include "compare/plan.h"
 #include "core/check.h"
 #include "methods/method.h"
 #include "model/family.h"
@@ -19,16 +20,22 @@ Json options_of(const MethodRow& row) {
   return options;
 }
 
+// The learning rates that a comparison tries for a model about 1000 wide.
+std::vector<double> searched_rates(const MethodRow& row) { return automatic_grid(row.learning_rate, 1000, Plan().trials); }
+
 Json row_json(const MethodRow& row) {
   const char* formats[] = {"HF PEFT folder", "AdapterHub folder", "model folder"};
   return {{"name", row.name}, {"title", row.title}, {"peft_type", row.peft_type ? Json(row.peft_type) : Json()}, {"paper", row.paper}, {"trains", row.trains},
-          {"mergeable", row.mergeable}, {"identity_at_start", row.identity}, {"format", formats[static_cast<int>(row.format)]},
-          {"learning_rate", row.learning_rate}, {"options", options_of(row)}};
+          {"idea", idea_title(row.idea)}, {"formula", row.formula}, {"size", row.size}, {"cost", row.cost}, {"mergeable", row.mergeable}, {"identity_at_start", row.identity}, {"format", formats[static_cast<int>(row.format)]},
+          {"learning_rate", row.learning_rate}, {"searched_learning_rates", searched_rates(row)}, {"options", options_of(row)}};
 }
 
 std::string method_text(const MethodRow& row) {
-  std::string text = fmt::format("{} ({})\n  trains: {}\n  paper: {}\n  merges into the base: {}\n  starts as the identity: {}\n  default learning rate: {:g}\n", row.title, row.name,
-                                 row.trains, *row.paper ? row.paper : "-", row.mergeable ? "yes" : "no", row.identity ? "yes" : "no", row.learning_rate);
+  const auto yes = [](bool value) { return value ? "yes" : "no"; };
+  std::string text = fmt::format("{} ({})\n  idea: {}\n  trains: {}\n  formula: {}\n  paper: {}\n  trained parameters: {}\n  cost: {}\n  merges into the base: {}\n  starts as the identity: {}\n",
+                                 row.title, row.name, idea_title(row.idea), row.trains, row.formula, *row.paper ? row.paper : "-", row.size, row.cost, yes(row.mergeable), yes(row.identity));
+  const auto rates = searched_rates(row);
+  text += fmt::format("  default learning rate: {:g}; a comparison tries {:g} to {:g} (model about 1000 wide)\n", row.learning_rate, rates.front(), rates.back());
   const Json options = options_of(row);
   if (!options.empty()) text += "  options (-o name=value):\n";
   for (auto& o : options) {
@@ -44,9 +51,12 @@ std::string methods_text(const std::string& name, bool json) {
   if (!name.empty()) return json ? json_line(row_json(find_method(name))) + "\n" : method_text(find_method(name));
   Json rows = Json::array();
   std::string text;
+  const MethodRow* before = nullptr;
   for (auto& row : methods()) {
     rows.push_back(row_json(row));
-    text += fmt::format("{:<15} {:<62} {}\n", row.name, row.trains, row.paper);
+    if (!before || before->idea != row.idea) text += fmt::format("{}{}\n", before ? "\n" : "", idea_title(row.idea));
+    before = &row;
+    text += fmt::format("  {:<16} {:<70} {}\n", row.name, row.trains, row.paper);
   }
   return json ? json_line(rows) + "\n" : text;
 }

@@ -80,6 +80,10 @@ class Method {
 
 enum class Format { Peft, AdapterHub, ModelFolder };
 
+// What a method changes: how the list of methods is ordered.
+enum class Idea { LowRank, Orthogonal, Spectral, Scaling, Adapter, Prompt, Representation, Combination, Selective };
+const char* idea_title(Idea idea);
+
 // A row of the table of methods.
 struct MethodRow {
   const char* name;
@@ -87,6 +91,10 @@ struct MethodRow {
   const char* title;
   const char* paper;       // arXiv number or citation
   const char* trains;      // what is trained, in one line
+  Idea idea;
+  const char* formula;     // what becomes of y = W x + b, or of h, in one line
+  const char* size;        // trained parameters as a function of the model's shape and the options
+  const char* cost;        // operations and memory, against the base or LoRA
   Format format;
   bool mergeable;
   bool identity;           // the model's outputs are unchanged at initialisation

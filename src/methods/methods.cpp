@@ -2,15 +2,44 @@
 
 namespace graft {
 
-// One declaration and one entry for each method.
-extern const MethodRow kFull, kLastKLayers, kBitFit, kLnTuning, kLora, kRsLora, kDora, kAdaLora, kIa3, kHoulsby, kPfeiffer, kParallel, kPrefixTuning,
-    kPromptTuning, kPTuning;
+// One declaration and one entry for each method, in the order of the ideas. Where several rows share a PEFT type, a file of that
+// type is read by the first of them.
+extern const MethodRow
+    kLora, kRsLora, kDora, kAdaLora,
+    kIa3,
+    kHoulsby, kPfeiffer, kParallel,
+    kPrefixTuning, kPromptTuning, kPTuning,
+    kFull, kBitFit, kLnTuning, kLastKLayers;
 
-// Where several rows share a PEFT type, a file of that type is read by the first of them.
 std::span<const MethodRow> methods() {
-  static const std::vector<MethodRow> rows{kFull,    kLora,      kRsLora,   kDora,  kAdaLora, kIa3,          kHoulsby, kPfeiffer,
-                                           kParallel, kPrefixTuning, kPromptTuning, kPTuning, kBitFit, kLnTuning, kLastKLayers};
+  static const std::vector<MethodRow> rows{
+      // Low rank.
+      kLora, kRsLora, kDora, kAdaLora,
+      // Scaling.
+      kIa3,
+      // Bottleneck adapters.
+      kHoulsby, kPfeiffer, kParallel,
+      // Prompts.
+      kPrefixTuning, kPromptTuning, kPTuning,
+      // Selective.
+      kFull, kBitFit, kLnTuning, kLastKLayers,
+  };
   return rows;
+}
+
+const char* idea_title(Idea idea) {
+  switch (idea) {
+    case Idea::LowRank: return "low-rank updates";
+    case Idea::Orthogonal: return "orthogonal transformations";
+    case Idea::Spectral: return "spectral and sparse updates";
+    case Idea::Scaling: return "factors and offsets of channels";
+    case Idea::Adapter: return "bottleneck adapters";
+    case Idea::Prompt: return "prompts and prefixes";
+    case Idea::Representation: return "edits of representations";
+    case Idea::Combination: return "combinations";
+    case Idea::Selective: return "a part of the base";
+  }
+  return "";
 }
 
 }  // namespace graft
