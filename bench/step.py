@@ -6,7 +6,8 @@ A case is a model's shape with random weights stored in bfloat16, rows, and a me
 float32 with AdamW. Ragged rows have log-normal lengths around 150 tokens and the first 40 % is not learned from; fixed rows are 256
 tokens, all learned from. HF pads a batch to its longest row, as its collators do. graft runs twice: as it comes, and with
 --low-memory. A round is dropped when other processes used more than 15 % of the CPU time meanwhile; what is printed are medians
-of rounds, ratios within each round, and the peak resident memory of each process (allocated memory on a GPU).
+of rounds, ratios within each round, and the peak resident memory of each process (allocated memory on a GPU). Where a goal is missed,
+and with --parts, a table says how far each part of a step is from the floor: its operations at the best rate of any product here.
 """
 import argparse
 import json
@@ -33,19 +34,20 @@ SHAPES = {
 }
 CONFIG = SHAPES["SmolLM2-135M"]
 LORA = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
-# name: shape, rows in a step, their length (0: ragged), method, its options, whether HF takes part, rounds
+# name: shape, rows in a step, their length (0: ragged), method, its options, who takes part, rounds
+ALL, ALONE, LOW = ("graft", "low", "hf"), ("graft", "low"), ("low",)
 CASES = {
-    "fixed": ("SmolLM2-135M", 4, 256, "lora", LORA, True, 4),
-    "ragged": ("SmolLM2-135M", 4, 0, "lora", LORA, True, 6),
-    "ragged16": ("SmolLM2-135M", 16, 0, "lora", LORA, True, 3),
-    "full": ("SmolLM2-135M", 4, 256, "full", {}, True, 3),
-    "dora": ("SmolLM2-135M", 4, 0, "lora", dict(LORA, use_dora=True), True, 3),
-    "prefix": ("SmolLM2-135M", 4, 0, "prefix_tuning", {"num_virtual_tokens": 20}, True, 3),
-    "houlsby": ("SmolLM2-135M", 4, 0, "houlsby", {}, True, 3),
-    "qwen": ("Qwen2.5-0.5B", 4, 0, "lora", LORA, True, 3),
-    "gpt2": ("GPT-2", 4, 0, "lora", LORA, True, 3),
-    "1b": ("Llama-3.2-1B", 4, 0, "lora", LORA, False, 2),
-    "32k": ("SmolLM2-135M", 1, 32768, "lora", LORA, False, 1),  # minutes a step: only when asked for
+    "fixed": ("SmolLM2-135M", 4, 256, "lora", LORA, ALL, 4),
+    "ragged": ("SmolLM2-135M", 4, 0, "lora", LORA, ALL, 6),
+    "ragged16": ("SmolLM2-135M", 16, 0, "lora", LORA, ALL, 3),
+    "full": ("SmolLM2-135M", 4, 256, "full", {}, ("graft", "hf"), 3),
+    "dora": ("SmolLM2-135M", 4, 0, "lora", dict(LORA, use_dora=True), ALL, 3),
+    "prefix": ("SmolLM2-135M", 4, 0, "prefix_tuning", {"num_virtual_tokens": 20}, ALL, 3),
+    "houlsby": ("SmolLM2-135M", 4, 0, "houlsby", {}, ALL, 3),
+    "qwen": ("Qwen2.5-0.5B", 4, 0, "lora", LORA, ALL, 3),
+    "gpt2": ("GPT-2", 4, 0, "lora", LORA, ALL, 3),
+    "1b": ("Llama-3.2-1B", 4, 0, "lora", LORA, LOW, 2),
+    "32k": ("SmolLM2-135M", 1, 32768, "lora", LORA, ALONE, 1),  # minutes a step: only when asked for
 }
 # case: (times as fast, part of the memory), as it comes and with --low-memory
 GOALS = {"fixed": ((1.7, 5), (1.1, 12)), "ragged": ((2.7, 5), (1.9, 12)), "ragged16": ((4.5, 5), (3.2, 28)), "full": ((1.5, 0), None), "dora": ((3.0, 0), None)}
@@ -148,7 +150,7 @@ def hf_command(method, arguments):
 
 
 def run_case(name, args):
-    shape, batch, fixed, method, options, with_hf, rounds = CASES[name]
+    shape, batch, fixed, method, options, who, rounds = CASES[name]
     rounds = args.rounds or rounds
     steps = make_steps(rounds + 1, batch, fixed, SHAPES[shape]["vocab_size"])
     with tempfile.TemporaryDirectory() as folder:
@@ -156,13 +158,20 @@ def run_case(name, args):
         json.dump({"config": SHAPES[shape], "steps": steps}, open(rows, "w"))
         own = [args.worker, folder, rows, "--threads", str(args.threads), "--device", args.device, "--method", method, "--options", json.dumps(options)]
         subprocess.run(own + ["--make"], check=True)  # in a process of its own, or its memory would count
-        workers = {"graft": Worker(own)} if name != "1b" else {}
-        if method != "full" and args.device == "cpu":
-            workers["graft --low-memory"] = Worker(own + ["--low-memory"])
-        if with_hf and args.against == "hf":
-            command = hf_command(method, [folder, rows, str(args.threads), args.device, method, json.dumps(options)])
-            if command:
-                workers["AdapterHub" if method == "houlsby" else "HF" if method == "full" else "HF PEFT"] = Worker(command)
+        commands = {"graft": own} if "graft" in who else {}
+        if "low" in who and args.device == "cpu":
+            commands["graft --low-memory"] = own + ["--low-memory"]
+        hf = hf_command(method, [folder, rows, str(args.threads), args.device, method, json.dumps(options)]) if "hf" in who and args.against == "hf" else None
+        if hf:
+            commands["AdapterHub" if method == "houlsby" else "HF" if method == "full" else "HF PEFT"] = hf
+        workers = {}
+        for key, command in commands.items():
+            try:
+                workers[key] = Worker(command)
+            except EOFError as e:
+                print(f"{name}: {key} did not start: {str(e).strip() or 'ended by the system'}")
+        if not workers:
+            return
         samples = {worker: [] for worker in workers}
         dropped = 0
         for i in range(rounds + 1):
@@ -183,23 +192,56 @@ def run_case(name, args):
         peaks = {key: row[key]["peak_memory"] for key in workers}
         for worker in workers.values():
             worker.stop()
-    own_name = next(iter(workers))
+        report(name, args, samples, peaks, dropped)
+        if args.device == "cpu" and "graft" in workers and samples["graft"] and (args.parts or any(not reached(name, key, samples, peaks) for key in samples if reference_of(samples) and goal_of(name, key))):
+            print_parts(own, args)
+
+
+def reference_of(samples):
+    return next((key for key in samples if not key.startswith("graft")), None)
+
+
+def against(key, samples, peaks):
+    """How many times as fast as the reference, and in what part of its memory."""
+    reference = reference_of(samples)
+    return statistics.median(b["seconds"] / a["seconds"] for a, b in zip(samples[key], samples[reference])), peaks[reference] / peaks[key]
+
+
+def goal_of(name, key):
+    return dict(zip(("graft", "graft --low-memory"), GOALS.get(name, ()))).get(key)
+
+
+def reached(name, key, samples, peaks):
+    return all(value >= least for value, least in zip(against(key, samples, peaks), goal_of(name, key)))
+
+
+def print_parts(own, args):
+    """Time and floor of each part of a step, measured on one step's rows in a process of its own."""
+    program = os.path.join(os.path.dirname(args.worker), "bench_parts")
+    result = json.loads(subprocess.run([program if word == args.worker else word for word in own if word not in ("--device", args.device)], check=True, capture_output=True, text=True).stdout)
+    print(f"  the parts of a step against the floor, at the best product's {result['rate'] / 1e9:.0f} GFLOP/s")
+    print(f"  {'':20} {'s':>8} {'floor s':>9} {'above it':>9}")
+    for part in result["parts"] + [{"part": "all", "seconds": sum(p["seconds"] for p in result["parts"]), "floor": sum(p["floor"] for p in result["parts"])}]:
+        print(f"  {part['part']:20} {part['seconds']:8.3f} {part['floor']:9.3f} {part['seconds'] - part['floor']:9.3f}", flush=True)
+
+
+def report(name, args, samples, peaks, dropped):
+    shape, batch, fixed, method, options, _, _ = CASES[name]
     what = "DoRA" if options.get("use_dora") else method
-    print(f"\n{name}: {shape}, {what}, {batch} {'rows of ' + str(fixed) if fixed else 'ragged rows'}; {len(samples[own_name])} clean rounds, {dropped} dropped")
-    if not samples[own_name]:
+    print(f"\n{name}: {shape}, {what}, {batch} {'rows of ' + str(fixed) if fixed else 'ragged rows'}; {len(next(iter(samples.values())))} clean rounds, {dropped} dropped")
+    if not next(iter(samples.values())):
         print("  all rounds were disturbed by other processes; try again on a quiet machine")
         return
-    reference = next((key for key in workers if not key.startswith("graft")), None)
+    reference = reference_of(samples)
     print(f"  {'':20} {'s/step':>8} {'tokens/s':>9} {'peak MiB':>9} {'loss':>9}  against {reference or '-'}")
-    for i, (key, values) in enumerate(samples.items()):
+    for key, values in samples.items():
         ratio = ""
         if reference and key != reference:
-            times = statistics.median(b["seconds"] / a["seconds"] for a, b in zip(values, samples[reference]))
-            part = peaks[reference] / peaks[key]
+            times, part = against(key, samples, peaks)
             ratio = f"{times:.2f}x in 1/{part:.1f} of the memory"
-            goal = GOALS.get(name, (None, None))[i]
+            goal = goal_of(name, key)
             if goal:
-                ratio += f"  (goal {goal[0]}x{f' in 1/{goal[1]}' if goal[1] else ''}: {'reached' if times >= goal[0] and part >= goal[1] else 'missed'})"
+                ratio += f"  (goal {goal[0]}x{f' in 1/{goal[1]}' if goal[1] else ''}: {'reached' if reached(name, key, samples, peaks) else 'missed'})"
         print(f"  {key:20} {statistics.median(r['seconds'] for r in values):8.3f} {statistics.median(r['tokens'] / r['seconds'] for r in values):9.0f} "
               f"{peaks[key] / 2**20:9.0f} {values[-1]['loss']:9.5f}  {ratio}", flush=True)
 
@@ -216,6 +258,7 @@ def main():
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="cpu, or cuda: bfloat16 on both sides, allocated memory instead of resident")
     parser.add_argument("--worker", default=os.path.join(os.path.dirname(__file__), "../build/release/bench/bench_step_worker"))
+    parser.add_argument("--parts", action="store_true", help="print the parts of a step of each case")
     parser.add_argument("--list", action="store_true", help="list the cases")
     args = parser.parse_args()
     if args.list:

@@ -129,8 +129,10 @@ Tensor linear_cross_entropy(const Tensor& h, const Tensor& weight, const Tensor&
                                    options.label_smoothing, options.chunk_bytes);
 }
 
-int64_t linear_cross_entropy_bytes(int64_t supervised, int64_t vocab, int64_t chunk_bytes) {
-  return rows_per_chunk(supervised, at::empty({0}), vocab, chunk_bytes) * vocab * static_cast<int64_t>(sizeof(float)) + kPieceBytes;
+int64_t linear_cross_entropy_bytes(int64_t supervised, const Tensor& weight, int64_t chunk_bytes) {
+  constexpr int64_t kFloat = sizeof(float);
+  const int64_t vocab = weight.size(0), rows = std::min(supervised, rows_per_chunk(supervised, at::empty({0}), vocab, chunk_bytes));
+  return rows * vocab * kFloat + (is_half(weight) ? std::min(kPieceBytes, weight.numel() * kFloat) : 0);
 }
 
 Tensor token_losses(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets, const LogitShape& shape) {

@@ -27,7 +27,7 @@ Tensor cross_entropy_composed(const Tensor& logits, const Tensor& targets, doubl
 
 inline constexpr int64_t kSmallChunk = int64_t{16} << 20;  // of logits, where memory counts more than the last bit of speed
 // Bytes that a call in float32 on a CPU holds at once for its logits and pieces of the head's weight.
-int64_t linear_cross_entropy_bytes(int64_t supervised, int64_t vocab, int64_t chunk_bytes = 0);
+int64_t linear_cross_entropy_bytes(int64_t supervised, const Tensor& weight, int64_t chunk_bytes = 0);
 
 // Per-token −log softmax(shape(h Wᵀ + b))[target], [supervised] float64, without gradients and in chunks.
 Tensor token_losses(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets, const LogitShape& shape = {});

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kThinRows = 64;                  // fewer rows than this are few
 constexpr int64_t kSmallWeight = int64_t{1} << 17;  // entries that stay in a core's cache
-constexpr int64_t kShortRows = 32;                 // rows of a weight that are shorter than this are better read by column
+constexpr int64_t kShortRows = 32, kMediumRows = 384;  // shorter rows of a weight than this are better read by column: of narrow weights, of others
 constexpr int64_t kLeastWork = int64_t{1} << 15;   // multiplications that are worth a thread
 
 bool is_float_on_cpu(const Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat && x.numel() > 0; }
@@ -66,7 +66,8 @@ void multiply_t(const Tensor& x, const Tensor& b, cpu::ThinProduct p, Tensor& y)
 
 // The layout in which a weight is read fastest. Turning it around costs little where it is small.
 Tensor in_good_layout(const Tensor& b, int64_t rows) {
-  if (rows >= kThinRows && b.size(1) < kShortRows && b.size(0) % 16 == 0 && !stored_transposed(b)) return b.t().contiguous().t();
+  const bool by_column = b.size(1) < (b.size(0) < 32 ? kShortRows : kMediumRows);
+  if (rows >= kThinRows && by_column && b.size(0) % 16 == 0 && !stored_transposed(b)) return b.t().contiguous().t();
   return rows_contiguous(b) || stored_transposed(b) ? b : b.contiguous();
 }
 

@@ -19,6 +19,7 @@ namespace graft {
 namespace {
 
 constexpr int64_t kShort = 32, kLong = 96;  // tokens of the passes that are measured
+constexpr int64_t kLibraries = int64_t{32} << 20;  // what they keep beside tensors for the shapes of real steps, oneDNN's code above all
 constexpr int64_t kUsualActivations = int64_t{512} << 20;
 
 // Of what is given up after use the largest is there at a time.
@@ -62,10 +63,14 @@ Measured measure(Adapted& adapted, int64_t tokens, const Recomputed& recomputed)
 
 }  // namespace
 
-MemoryModel::MemoryModel(Adapted& adapted, const std::string& optimizer) : layers_(adapted.model.layers()), vocab_(adapted.model.config.vocab_size) {
+MemoryModel::MemoryModel(Adapted& adapted, const std::string& optimizer, bool accumulates) : layers_(adapted.model.layers()), head_(adapted.model.head_linear().weight) {
   if (adapted.model.device().is_cuda())
     usage_error("memory", "what a step takes is known for a CPU only", "leave --max-memory and --dry-run out; --gradient-checkpointing needs less on a GPU too");
-  for (auto& p : adapted.method->params()) fixed_.adapters += static_cast<int64_t>(p.value.nbytes());
+  for (auto& p : adapted.method->params()) {
+    const auto bytes = static_cast<int64_t>(p.value.nbytes());
+    fixed_.adapters += bytes;
+    if (accumulates || p.value.is_same(head_)) early_gradients_ += bytes;
+  }
   fixed_.gradients = fixed_.adapters;
   fixed_.optimizer = optimizer == "adamw" ? 2 * fixed_.adapters : 0;
   fixed_.weights = weight_bytes(adapted.model, lets_go_of_mapped_pages());
@@ -79,7 +84,7 @@ MemoryModel::MemoryModel(Adapted& adapted, const std::string& optimizer) : layer
   }
   adapted.sites.training = training;
   release_free_heap();
-  fixed_.program = std::max<int64_t>(0, resident_memory() - (lets_go_of_mapped_pages() ? 0 : fixed_.weights) - fixed_.adapters);
+  fixed_.program = kLibraries + std::max<int64_t>(0, resident_memory() - (lets_go_of_mapped_pages() ? 0 : fixed_.weights) - fixed_.adapters);
 }
 
 double MemoryModel::kept(int64_t tokens, const Recomputed& recomputed) const {
@@ -91,8 +96,9 @@ double MemoryModel::kept(int64_t tokens, const Recomputed& recomputed) const {
 StepMemory MemoryModel::of(int64_t tokens, int64_t supervised, const Recomputed& recomputed) const {
   StepMemory m = fixed_;
   m.activations = std::llround(kept(tokens, recomputed));
+  m.gradients = std::max(early_gradients_, fixed_.gradients - m.activations);
   const double backward = static_cast<double>(tokens) * (recomputed.blocks > 0 ? work_[2] : recomputed.mlps > 0 ? work_[1] : work_[0]);
-  m.work = std::max<int64_t>(std::llround(backward), kernels::linear_cross_entropy_bytes(supervised, vocab_, recomputed.blocks > 0 ? kernels::kSmallChunk : 0));
+  m.work = std::max<int64_t>(std::llround(backward), kernels::linear_cross_entropy_bytes(supervised, head_, recomputed.blocks > 0 ? kernels::kSmallChunk : 0));
   return m;
 }
 
@@ -121,7 +127,7 @@ RecomputeRule usual_recomputation(Adapted& adapted) {
   return [&adapted, limit, most, model](const Batch& batch) {
     const int64_t tokens = batch.tokens() + batch.documents() * adapted.sites.input_row_count();
     if (most * static_cast<double>(tokens) < static_cast<double>(limit)) return Recomputed{};
-    if (!*model) model->emplace(adapted, "adamw");
+    if (!*model) model->emplace(adapted, "adamw", false);
     const int64_t layers = (*model)->layers();
     const int64_t usual = (*model)->with_activations_within(tokens, limit, layers / 3).mlps;
     return Recomputed{std::max(usual, (*model)->with_activations_within(tokens, total_memory() / 4, layers).mlps), 0};

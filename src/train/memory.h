@@ -10,7 +10,8 @@ namespace graft {
 struct StepMemory {
   int64_t program = 0;      // the process itself: libraries, tokenizer, data
   int64_t weights = 0;      // of the base, those mapped from its files included; of those given up after use the largest
-  int64_t adapters = 0, gradients = 0, optimizer = 0;
+  int64_t adapters = 0, optimizer = 0;
+  int64_t gradients = 0;    // beyond the memory that activations leave while gradients come
   int64_t activations = 0;  // kept for the backward pass
   int64_t work = 0;         // logits, or what a block's backward pass holds for a moment
   int64_t total() const { return program + weights + adapters + gradients + optimizer + activations + work; }
@@ -19,7 +20,8 @@ struct StepMemory {
 // Learned from short passes, forward and back, of the adapted model (two lengths, three ways of keeping activations), whatever family and method it is.
 class MemoryModel {
  public:
-  explicit MemoryModel(Adapted& adapted, const std::string& optimizer);
+  // `accumulates`: gradients of earlier micro-batches are there while activations grow.
+  MemoryModel(Adapted& adapted, const std::string& optimizer, bool accumulates);
 
   // Of a step whose largest micro-batch has so many tokens (virtual ones included) and supervised tokens.
   StepMemory of(int64_t tokens, int64_t supervised, const Recomputed& recomputed) const;
@@ -32,8 +34,10 @@ class MemoryModel {
  private:
   double kept(int64_t tokens, const Recomputed& recomputed) const;
 
-  int64_t layers_, vocab_;
+  int64_t layers_;
+  Tensor head_;
   StepMemory fixed_;
+  int64_t early_gradients_ = 0;        // those that are there before activations go
   double fixed_kept_ = 0, kept_[3]{};  // bytes of any step; bytes a token: nothing, MLPs, blocks computed again
   double work_[3]{};                   // bytes a token in the backward pass
 };

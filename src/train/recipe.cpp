@@ -172,13 +172,15 @@ LargestStep largest_step(const Prepared& p) {
   return largest;
 }
 
+bool accumulates(const Recipe& recipe) { return recipe.data_config.grad_accum > 1 || !recipe.data_config.packing; }
+
 // What to compute again, from what the user said about memory.
 RecomputeRule recompute_rule(Prepared& p) {
   const Recipe& recipe = p.recipe;
   if (recipe.gradient_checkpointing || recipe.low_memory) return [](const Batch&) { return Recomputed{0, Recomputed::kAll}; };
   if (!recipe.max_memory) return usual_recomputation(p.adapted);
   const int64_t limit = bytes_from_text(*recipe.max_memory, "max_memory");
-  const MemoryModel model(p.adapted, recipe.optim.optimizer);
+  const MemoryModel model(p.adapted, recipe.optim.optimizer, accumulates(recipe));
   const LargestStep largest = largest_step(p);
   if (!model.fitting(largest.tokens, largest.supervised, limit)) {
     const Recomputed most{0, Recomputed::kAll};
@@ -216,7 +218,7 @@ std::string memory_table(const Recipe& given) {
   const std::unique_ptr<Prepared> p = prepare(given);
   const LargestStep largest = largest_step(*p);
   const RecomputeRule rule = recompute_rule(*p);
-  const MemoryModel model(p->adapted, p->recipe.optim.optimizer);
+  const MemoryModel model(p->adapted, p->recipe.optim.optimizer, accumulates(p->recipe));
   Batch stand_in;  // of the largest step's size
   stand_in.ids.resize(static_cast<size_t>(largest.tokens));
   stand_in.starts = {0, largest.tokens};
@@ -227,7 +229,7 @@ std::string memory_table(const Recipe& given) {
   const StepMemory m = model.of(largest.tokens, largest.supervised, recomputed);
   const auto line = [](const char* name, int64_t bytes, const std::string& note = "") { return fmt::format("  {:<12} {:>8.1f} MiB{}\n", name, static_cast<double>(bytes) / (1 << 20), note); };
   return fmt::format("memory at the peak of the largest step ({} rows, {} tokens, {} supervised):\n", largest.documents, largest.tokens, largest.supervised) + line("program", m.program) +
-         line("weights", m.weights) + line("adapter", m.adapters) + line("gradients", m.gradients) + line("optimizer", m.optimizer) +
+         line("weights", m.weights) + line("adapter", m.adapters) + line("gradients", m.gradients, "  beyond what activations leave") + line("optimizer", m.optimizer) +
          line("activations", m.activations, fmt::format("  {} of {} blocks and {} further MLPs are computed again", recomputed.blocks, model.layers(), recomputed.mlps - recomputed.blocks)) +
          line("work", m.work, "  logits, or a block's backward pass") + line("all", m.total());
 }

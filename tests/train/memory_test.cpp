@@ -50,7 +50,7 @@ class Memory : public ::testing::Test {
 TEST_F(Memory, PredictedActivationsAreThoseOfALongerStep) {
   const Model model = llama_of(256, 6);
   Adapted adapted = with_lora(model);
-  const MemoryModel memory(adapted, "adamw");
+  const MemoryModel memory(adapted, "adamw", false);
   const Batch batch = one_document(1500);
   adapted.sites.training = true;
   for (const Recomputed& recomputed : {Recomputed{}, Recomputed{Recomputed::kAll, 0}, Recomputed{3, 0}, Recomputed{6, 2}, Recomputed{0, Recomputed::kAll}}) {
@@ -61,10 +61,31 @@ TEST_F(Memory, PredictedActivationsAreThoseOfALongerStep) {
   }
 }
 
+// Gradients of all weights come while activations go: short rows end with the gradients, long ones begin with the activations.
+TEST_F(Memory, GradientsTakeThePlaceOfActivations) {
+  const Model model = llama_of(256, 6);
+  Adapted adapted = attach(model, find_method("full"), find_method("full").make(), 1);
+  const MemoryModel memory(adapted, "adamw", false);
+  OptimConfig optim;
+  optim.learning_rate = 1e-4;
+  Trainer trainer(adapted, optim, 8, 1);
+  for (const int64_t tokens : {100, 1500}) {
+    trainer.step({one_document(tokens)});  // moments are there now
+    const int64_t before = heap_use().now;
+    reset_heap_peak();
+    trainer.step({one_document(tokens)});
+    const auto measured = static_cast<double>(heap_use().peak - before);
+    const StepMemory m = memory.of(tokens, tokens - 1, {});
+    EXPECT_NEAR(static_cast<double>(m.gradients + m.activations + m.work) / measured, 1, 0.15)
+        << tokens << " tokens: " << m.gradients << " + " << m.activations << " + " << m.work << " against " << measured;
+    EXPECT_LT(m.gradients, static_cast<int64_t>(trainable_parameters(*adapted.method)) * 4) << tokens << " tokens";
+  }
+}
+
 TEST_F(Memory, LessMemoryMeansMoreIsComputedAgainUntilNothingFits) {
   const Model model = llama_of(128, 4);
   Adapted adapted = with_lora(model);
-  const MemoryModel memory(adapted, "adamw");
+  const MemoryModel memory(adapted, "adamw", false);
   const int64_t most = memory.of(2000, 1999, {}).total(), least = memory.of(2000, 1999, {0, Recomputed::kAll}).total();
   ASSERT_LT(least, most);
   int64_t mlps = 0, blocks = 0;
@@ -87,7 +108,7 @@ TEST_F(Memory, LookingAtAModelChangesNothingInIt) {
   Adapted adapted = with_lora(model);
   std::vector<Tensor> before;
   for (auto& p : adapted.method->params()) before.push_back(p.value.detach().clone());
-  const MemoryModel memory(adapted, "adamw");
+  const MemoryModel memory(adapted, "adamw", false);
   EXPECT_FALSE(adapted.sites.training);
   for (size_t i = 0; i < before.size(); ++i) {
     EXPECT_TRUE(at::equal(before[i], adapted.method->params()[i].value));
