@@ -45,7 +45,7 @@ struct ComputedLinear : torch::autograd::Function<ComputedLinear> {
     }
     variable_list grads{ctx->needs_input_grad(0) ? kernels::product(dy[0], matrix.detach()) : Tensor()};
     const Tensor dm = kernels::product_over_rows(dy[0], kernels::input_again(ctx, "x", kept[0]));
-    for (auto& g : torch::autograd::grad({matrix}, trained, {dm})) grads.push_back(g);
+    for (auto& g : torch::autograd::grad({matrix}, trained, {dm}, {}, false, /*allow_unused=*/true)) grads.push_back(g);
     grads.push_back(Tensor());  // the function pointer
     return grads;
   }
@@ -87,9 +87,10 @@ Tensor DeltaEdit::without_drops(const Linear& base, const Tensor& x) const {
 }
 
 Tensor DeltaEdit::side(const Linear& base, const Tensor& x) const {
-  return computed_linear(x, trained, [this, weight = base.weight.detach(), wide = trained.front().scalar_type(), narrow = x.scalar_type()] {
-    return delta(weight.to(wide)).to(narrow);
-  });
+  return computed_linear(x, trained,
+                         [this, weight = base.weight.detach(), wide = trained.front().scalar_type(), narrow = x.scalar_type()] {
+                           return delta(weight.to(wide)).to(narrow);
+                         });
 }
 
 std::optional<Linear> DeltaEdit::merged(const Linear& base) const {
@@ -98,6 +99,18 @@ std::optional<Linear> DeltaEdit::merged(const Linear& base) const {
   const Tensor weight = base.weight.to(trained.front().scalar_type());
   result.weight = weight + delta(weight);
   return result;
+}
+
+Tensor SideEdit::delta(const Tensor& weight) const {
+  return update(at::eye(weight.size(1), weight.options())).t();
+}
+
+Tensor SideEdit::without_drops(const Linear& base, const Tensor& x) const {
+  return kernels::linear(x, base.weight, base.bias) + side(base, x);
+}
+
+Tensor SideEdit::side(const Linear&, const Tensor& x) const {
+  return update(x.to(trained.front().scalar_type())).to(x.scalar_type());
 }
 
 Tensor FactorsEdit::delta(const Tensor&) const {

@@ -1,4 +1,5 @@
-// What most weight methods do at a linear: y = W x + b + ΔW x. A method gives ΔW, or its two factors where it is a thin product.
+// What most weight methods do at a linear: y = W x + b + ΔW x. A method gives ΔW; or ΔW x, where that is cheaper than ΔW; or two
+// factors of ΔW, where it is a thin product.
 #pragma once
 #include <memory>
 #include <vector>
@@ -15,7 +16,8 @@ struct Drops {
 };
 
 // ΔW as a function of a few trained tensors, and of W where the method needs it. Neither ΔW nor what leads to it is kept for the
-// backward pass: that computes it again. float32: one product with W + ΔW; narrower bases: two, so that small updates do not drown.
+// backward pass: that computes it again. float32: one product with W + ΔW; narrower bases: two, so that small updates do not
+// drown.
 struct DeltaEdit : WeightEdit {
   std::vector<Tensor> trained;  // the leaves that delta() depends on
   Drops drops;
@@ -29,6 +31,18 @@ struct DeltaEdit : WeightEdit {
  protected:
   virtual Tensor without_drops(const Linear& base, const Tensor& x) const;
   virtual Tensor side(const Linear& base, const Tensor& x) const;  // ΔW x in the dtype of x
+};
+
+// ΔW as what it does to x: W x + b and the update of x are computed side by side.
+struct SideEdit : DeltaEdit {
+  // ΔW x for rows x [n, in] in the trained tensors' dtype → [n, out]. Must be linear in x.
+  virtual Tensor update(const Tensor& x) const = 0;
+
+  Tensor delta(const Tensor& weight) const override;  // the update of the unit vectors
+
+ protected:
+  Tensor without_drops(const Linear& base, const Tensor& x) const override;
+  Tensor side(const Linear& base, const Tensor& x) const override;
 };
 
 // ΔW = scale · B A with B [out, r] and A [r, in] as functions of the trained tensors: x goes through the factors.

@@ -40,8 +40,10 @@ class WeightMethod : public Method {
   Json file_config(const Model& model) override;
 
  protected:
-  // `excludes`: whether PEFT knows exclude_modules for this method; where not, a file with exclusions names each module.
-  WeightMethod(const char* name, WeightMethodConfig& config, bool excludes = true) : name_(name), common_(config), excludes_(excludes) {}
+  // `excludes`, `by_layer`: whether PEFT knows exclude_modules, layers_to_transform and layers_pattern for this method; where it
+  // does not and they are used, the file names each module.
+  WeightMethod(const char* name, WeightMethodConfig& config, bool excludes = true, bool by_layer = true)
+      : name_(name), common_(config), excludes_(excludes), by_layer_(by_layer) {}
 
   virtual const std::vector<std::string>& default_targets(const Model& model) const;  // as LoRA's
   // Once, when targets_ are known and before the first of them: checks, tensors that all of them share.
@@ -54,7 +56,9 @@ class WeightMethod : public Method {
   Tensor frozen(const std::string& name, Tensor value, bool needed);
   // The value for this module in a mapping {regex: value}, or the fallback.
   double patterned(const char* option, const Json& pattern, const Linear& linear, double fallback, bool integers = false);
-  int64_t rank_of(const Linear& linear, int64_t r) { return static_cast<int64_t>(patterned("rank_pattern", common_.rank_pattern, linear, static_cast<double>(r), true)); }
+  int64_t rank_of(const Linear& linear, int64_t r) {
+    return static_cast<int64_t>(patterned("rank_pattern", common_.rank_pattern, linear, static_cast<double>(r), true));
+  }
   // Fault::Usage for one module whose shape an option does not fit.
   [[noreturn]] void does_not_fit(const Linear& linear, const std::string& message, const std::string& hint) const;
 
@@ -68,7 +72,7 @@ class WeightMethod : public Method {
   };
   const char* name_;
   WeightMethodConfig& common_;
-  bool excludes_;
+  bool excludes_, by_layer_;
   std::vector<Frozen> frozen_;
   std::map<std::string, ModulePattern> patterns_;
 };
