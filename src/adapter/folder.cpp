@@ -24,13 +24,17 @@ bool switched_off(const Json& value) {
   return value.is_null() || value == false || value == "none" || ((value.is_object() || value.is_array()) && value.empty());
 }
 
-const MethodRow& row_of_type(const std::string& type, const std::string& source) {
+const MethodRow& row_of_type(const std::string& type, const Json& json, const std::string& source) {
   std::vector<std::string> known;
+  const MethodRow* first = nullptr;
   for (auto& row : methods()) {
     if (!row.peft_type) continue;
-    if (type == row.peft_type) return row;
     known.push_back(row.peft_type);
+    if (type != row.peft_type) continue;
+    if (*row.peft_key && json.contains(row.peft_key) && !switched_off(json[row.peft_key])) return row;
+    if (!first && !*row.peft_key) first = &row;
   }
+  if (first) return *first;
   usage_error("adapter", fmt::format("{}: peft_type '{}' is not supported", source, type), suggest(type, known));
 }
 
@@ -81,7 +85,7 @@ ParsedConfig parse_config(const fs::path& file) {
   }
   const std::string type = text("peft_type");
   if (type.empty()) input_error("adapter", fmt::format("{} has no peft_type", source), "is this an adapter's folder?");
-  return {&row_of_type(type, source), json, text("base_model_name_or_path"), "default", false, writer_of(json)};
+  return {&row_of_type(type, json, source), json, text("base_model_name_or_path"), "default", false, writer_of(json)};
 }
 
 std::unique_ptr<Method> configured(const ParsedConfig& parsed, const std::string& source) {

@@ -100,6 +100,7 @@ struct MethodRow {
   bool identity;           // the model's outputs are unchanged at initialisation
   double learning_rate;    // default for a model about 1000 wide
   std::unique_ptr<Method> (*make)();
+  const char* peft_key = "";  // of rows with one PEFT type: this one reads files whose configuration sets that key
   const char* aliases = "";  // other programs' names for the same method with the same defaults, by spaces
 };
 

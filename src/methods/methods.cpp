@@ -3,9 +3,11 @@
 namespace graft {
 
 // One declaration and one entry for each method, in the order of the ideas. Where several rows share a PEFT type, a file of that
-// type is read by the first of them.
+// type is read by the first of them, or by the one whose peft_key it sets.
 extern const MethodRow
     kLora, kRsLora, kDora, kAdaLora,
+    kVera, kLoha, kLokr, kHira, kDelora, kGralora, kMiss, kRandlora, kVblora,
+    kUnilora, kTinylora, kKasa, kPeanut, kDeft, kGlora,
     kIa3,
     kHoulsby, kPfeiffer, kParallel,
     kPrefixTuning, kPromptTuning, kPTuning,
@@ -15,6 +17,8 @@ std::span<const MethodRow> methods() {
   static const std::vector<MethodRow> rows{
       // Low rank.
       kLora, kRsLora, kDora, kAdaLora,
+      kVera, kLoha, kLokr, kHira, kDelora, kGralora, kMiss, kRandlora, kVblora,
+      kUnilora, kTinylora, kKasa, kPeanut, kDeft, kGlora,
       // Scaling.
       kIa3,
       // Bottleneck adapters.

@@ -45,6 +45,9 @@ struct FamilyRow {
   // its rotary embedding; nullptr: adapters cannot be written for it.
   const char* gguf_architecture = nullptr;
   bool gguf_permutes_qk = false;
+  // Linears of a block in the order in which the reference's module registers them, where that is not q, k, v, o, gate, up, down:
+  // what files number by position or draw from one stream of random numbers follows it.
+  std::vector<Site> registered = {};
 };
 
 std::span<const FamilyRow> families();

@@ -54,6 +54,8 @@ def make_base(name, folder):
 def fill_file(file):
     """The formula in every tensor of an adapter's file but the copies of base weights; returns names and shapes."""
     tensors = load_file(file)
+    for key in [key for key in tensors if key.startswith("base_model.model.") and key.endswith((".randlora_A", ".randlora_B"))]:
+        del tensors[key]  # copies of the shared bases under each layer
     for k, key in enumerate(sorted(tensors)):
         if ".base_layer.weight" not in key:
             gain = key.endswith(("ia3_l", "lora_magnitude_vector", "ln_tuning_layers.weight", ".scaling")) or (is_gain(key) and ".lora_" not in key)
@@ -89,9 +91,11 @@ def peft_cases(folder):
                 torch.manual_seed(0)
                 config = parity.peft_config(case, base)
                 get_peft_model(load_reference(folder / base), config).save_pretrained(str(made))
+                if not all(value.is_floating_point() for value in load_file(made / "adapter_model.safetensors").values()):
+                    continue  # numbers of vectors or positions follow no formula
                 shapes = fill_file(made / "adapter_model.safetensors")
                 logits, _ = parity.peft_logits(folder / base, made, IDS)
-            config = {key: value for key, value in json.loads((made / "adapter_config.json").read_text()).items() if value not in (None, False, {}, []) or key == "bias"}
+            config = {key: value for key, value in json.loads((made / "adapter_config.json").read_text()).items() if value not in (None, False, {}, []) or key == "bias" or key in case.options}
             config.pop("base_model_name_or_path", None)
             found.append({"base": base, "label": f"{case.row}, {case.label}", "config": config, "tensors": shapes, "logits": rounded(logits)})
             print(found[-1]["label"], base, flush=True)

@@ -96,6 +96,49 @@ CASES = [
     Case("pissa", "LORA", r=3, init_lora_weights="olora", bases=LLAMAS),
     Case("adalora", "ADALORA", init_r=4, target_r=2, total_step=10, target_modules=Both(["q_proj", "v_proj", "down_proj"], ["c_attn", "mlp.c_proj"])),
     Case("adalora", "ADALORA", init_r=4, target_r=2, total_step=10, tinit=1, tfinal=2, lora_alpha=20, bias="all", modules_to_save=["lm_head"]),
+    Case("vera", "VERA", r=6, d_initial=0.7),
+    Case("vera", "VERA", r=5, projection_prng_key=7, save_projection=False, target_modules=Both(["q_proj", "v_proj", "down_proj"], ["c_attn", "mlp.c_proj"])),
+    Case("vera", "VERA", r=4, bias="all", modules_to_save=["lm_head"], target_modules=QV, layers_to_transform=[1]),
+    Case("loha", "LOHA", r=3, alpha=6, bases=LLAMAS),
+    Case("loha", "LOHA", r=4, alpha=12, target_modules="all-linear", rank_pattern={"down_proj": 2}, alpha_pattern={"q_proj": 5}, modules_to_save=["lm_head"], bases=LLAMAS),
+    Case("loha", "LOHA", r=2, init_weights=False, exclude_modules=["layers.0.self_attn.q_proj"], bases=LLAMAS),
+    Case("lokr", "LOKR", r=2, alpha=6, target_modules="all-linear", bases=LLAMAS),
+    Case("lokr", "LOKR", r=1, decompose_both=True, decompose_factor=4, target_modules="all-linear", bases=LLAMAS),
+    Case("lokr", "LOKR", r=2, init_weights="lycoris", decompose_factor=3, rank_pattern={"q_proj": 8}, alpha_pattern={"q_proj": 5}, bases=LLAMAS),
+    Case("hira", "HIRA", r=4),
+    Case("hira", "HIRA", r=4, init_weights="gaussian", target_modules="all-linear", rank_pattern=Both({"down_proj": 2}, {"c_fc": 2}), modules_to_save=["lm_head"]),
+    Case("delora", "DELORA", r=4, bases=LLAMAS),
+    Case("delora", "DELORA", r=3, delora_lambda=5, init_weights=False, target_modules="all-linear", rank_pattern={"down_proj": 2}, lambda_pattern={"q_proj": 9}, bias="all", bases=LLAMAS),
+    Case("gralora", "GRALORA", r=8, alpha=12),
+    Case("gralora", "GRALORA", r=4, gralora_k=4, hybrid_r=3, target_modules="all-linear", bias="gralora_only"),
+    Case("miss", "MISS", r=8, bases=LLAMAS),
+    Case("miss", "MISS", r=6, target_modules="all-linear", bias="all", bases=LLAMAS),
+    Case("miss", "MISS", r=8, init_weights="bat", target_modules="all-linear", bases=LLAMAS),
+    Case("miss", "MISS", r=6, init_weights="mini", mini_r=4, target_modules="all-linear", bases=LLAMAS),
+    Case("randlora", "RANDLORA", r=5, randlora_alpha=40),
+    Case("randlora", "RANDLORA", r=8, projection_prng_key=3, save_projection=False, target_modules="all-linear"),
+    Case("randlora", "RANDLORA", r=5, sparse=True, save_projection=False, target_modules=Both(["q_proj", "v_proj", "down_proj"], ["c_attn", "mlp.c_proj"])),
+    Case("randlora", "RANDLORA", r=8, very_sparse=True, bias="all", target_modules="all-linear"),
+    Case("vblora", "VBLORA", num_vectors=12, vector_length=8, topk=3),
+    Case("vblora", "VBLORA", r=2, num_vectors=300, vector_length=8, init_vector_bank_bound=0.5, save_only_topk_weights=True, target_modules="all-linear"),
+    Case("unilora", "UNILORA", theta_d_length=50, init_theta_d_bound=2.0),
+    Case("unilora", "UNILORA", r=3, theta_d_length=37, proj_seed=5, target_modules="all-linear", modules_to_save=["lm_head"]),
+    Case("unilora", "UNILORA", r=2, theta_d_length=1000, save_indices=True, bias="all", target_modules="all-linear"),
+    Case("kasa", "LORA", r=4, lora_alpha=6, kasa_config={"beta": 1e-4, "gamma": 1e-3}, bases=LLAMAS),
+    Case("kasa", "LORA", r=3, use_rslora=True, kasa_config={"beta": 0.0, "gamma": 0.1}, target_modules="all-linear", rank_pattern={"down_proj": 2}, modules_to_save=["lm_head"], bases=LLAMAS),
+    Case("tinylora", "TINYLORA", u=5),
+    Case("tinylora", "TINYLORA", r=3, u=4, weight_tying=0.7, save_projection=False, init_weights="uniform", target_modules="all-linear", modules_to_save=["lm_head"]),
+    Case("tinylora", "TINYLORA", u=6, weight_tying=1.0, projection_seed=7, save_projection=False, target_modules=Both(["q_proj", "v_proj", "down_proj"], ["c_attn", "mlp.c_proj"])),
+    Case("peanut", "PEANUT", r=4, bases=LLAMAS),
+    Case("peanut", "PEANUT", r=3, depth=2, act_fn="silu", scaling=1.5, target_modules="all-linear", modules_to_save=["lm_head"], bases=LLAMAS),
+    Case("deft", "DEFT", r=4),
+    Case("deft", "DEFT", r=3, alpha=6, decomposition_method="qr", target_modules="all-linear", bias="all"),
+    Case("deft", "DEFT", r=4, para=True, target_modules=QV),
+    Case("deft", "DEFT", r=3, init_weights=False, init_scale=2.0),
+    Case("glora", "GLORA", r=4, bases=LLAMAS),
+    Case("glora", "GLORA", config_A_B="vector", config_C="vector", config_D_E="vector", target_modules=["q_proj", "up_proj"], bases=LLAMAS),
+    Case("glora", "GLORA", config_A_B="constant", config_C="none", config_D_E="none", target_modules=["q_proj", "down_proj"], modules_to_save=["lm_head"], bases=LLAMAS),
+    Case("glora", "GLORA", config_A_B="none", init_weights=False, bases=LLAMAS),
     Case("ia3", "IA3"),
     Case("ia3", "IA3", target_modules=Both(["q_proj", "up_proj", "down_proj"], ["c_fc", "mlp.c_proj"]), feedforward_modules=Both(["down_proj"], ["mlp.c_proj"])),
     Case("ia3", "IA3", target_modules=Both(r".*(v|down)_proj", r".*c_attn"), feedforward_modules=Both(r".*down_proj", []), exclude_modules=Both(["layers.0.self_attn.v_proj"], ["h.0.attn.c_attn"])),
@@ -118,10 +161,8 @@ CASES = [
 def peft_config(case, base):
     import peft
 
-    kinds = {"LORA": peft.LoraConfig, "ADALORA": peft.AdaLoraConfig, "IA3": peft.IA3Config, "LN_TUNING": peft.LNTuningConfig,
-             "PREFIX_TUNING": peft.PrefixTuningConfig, "PROMPT_TUNING": peft.PromptTuningConfig, "P_TUNING": peft.PromptEncoderConfig}
     options = {key: value.values[base] if isinstance(value, Both) else value for key, value in case.options.items()}
-    return kinds[case.kind](task_type="CAUSAL_LM", **options)
+    return peft.PEFT_TYPE_TO_CONFIG_MAPPING[case.kind](task_type="CAUSAL_LM", **options)
 
 
 def fill_randomly(model, seed):
@@ -152,8 +193,11 @@ def peft_logits(base_folder, adapter, ids):
     unexpected = [key for key in getattr(result, "unexpected_keys", []) if key != "prompt_embeddings"]
     if unexpected:
         raise AssertionError(f"unexpected keys {unexpected[:3]}")
-    own = ("lora_", "ia3_", "ln_tuning_layers", "trainable_tokens", "prompt_embeddings", "modules_to_save")
+    own = ("lora_", "ia3_", "ln_tuning_layers", "trainable_tokens", "prompt_embeddings", "modules_to_save", getattr(model.base_model, "prefix", "lora_"))
     missing = [key for key in getattr(result, "missing_keys", []) if any(word in key for word in own) and "original_module" not in key]
+    # What all modules share is one tensor under each module's name: the file holds it once.
+    shared = (".randlora_A.", ".randlora_B.", ".vblora_vector_bank.", ".tinylora_v.", ".unilora_theta_d.")
+    missing = [key for key in missing if not (key.startswith("base_model.model.") and any(word in key for word in shared))]
     # A tied copy of a token adapter is the same tensor under a second name.
     missing = [key for key in missing if not ("lm_head.token_adapter" in key or "prompt_encoder" in key)]
     if missing:

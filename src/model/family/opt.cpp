@@ -50,6 +50,7 @@ const FamilyRow kOpt{
                 .scaling = {"q_proj", "k_proj", "fc2"},
                 .feed_forward = {"fc2"},
                 .norms = {"self_attn_layer_norm", "final_layer_norm"}},
+    .registered = {Site::K, Site::V, Site::Q, Site::O},
 };
 
 }  // namespace graft

@@ -46,6 +46,7 @@ const FamilyRow kPhi3{
                 .feed_forward = {"down_proj"},
                 .norms = {"input_layernorm", "post_attention_layernorm", "norm"}},
     .gguf_architecture = "phi3",
+    .registered = {Site::O, Site::Qkv},
 };
 
 }  // namespace graft
