@@ -6,23 +6,29 @@ namespace graft {
 // type is read by the first of them.
 extern const MethodRow
     kLora, kRsLora, kDora, kAdaLora,
-    kIa3,
+    kOft, kBoft, kHra, kPsoft,
+    kFourierFt, kWaveFt, kC3a, kShira,
+    kIa3, kRoad, kBeft,
     kHoulsby, kPfeiffer, kParallel,
     kPrefixTuning, kPromptTuning, kPTuning,
-    kFull, kBitFit, kLnTuning, kLastKLayers;
+    kFull, kBitFit, kLnTuning, kLastKLayers, kTrainableTokens;
 
 std::span<const MethodRow> methods() {
   static const std::vector<MethodRow> rows{
       // Low rank.
       kLora, kRsLora, kDora, kAdaLora,
+      // Orthogonal.
+      kOft, kBoft, kHra, kPsoft,
+      // Spectral.
+      kFourierFt, kWaveFt, kC3a, kShira,
       // Scaling.
-      kIa3,
+      kIa3, kRoad, kBeft,
       // Bottleneck adapters.
       kHoulsby, kPfeiffer, kParallel,
       // Prompts.
       kPrefixTuning, kPromptTuning, kPTuning,
       // Selective.
-      kFull, kBitFit, kLnTuning, kLastKLayers,
+      kFull, kBitFit, kLnTuning, kLastKLayers, kTrainableTokens,
   };
   return rows;
 }

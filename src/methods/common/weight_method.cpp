@@ -83,10 +83,12 @@ Json WeightMethod::file_config(const Model& model) {
   Json json = to_json(common_);
   json["target_modules"] = saved_selection(targets_, common_.targets.target_modules, default_targets(model));
   if (json.contains("fan_in_fan_out")) json["fan_in_fan_out"] = any_conv1d(targets_);
-  if (!excludes_) {
-    if (!common_.targets.exclude_modules.is_null()) json["target_modules"] = target_paths(model, targets_);
-    json.erase("exclude_modules");
-  }
+  const TargetOptions& chosen = common_.targets;
+  if ((!excludes_ && !chosen.exclude_modules.is_null()) || (!layers_ && !chosen.layers_to_transform.is_null()))
+    json["target_modules"] = target_paths(model, targets_);
+  if (!excludes_) json.erase("exclude_modules");
+  if (!layers_)
+    for (const char* key : {"layers_to_transform", "layers_pattern"}) json.erase(key);
   return json;
 }
 

@@ -40,8 +40,10 @@ class WeightMethod : public Method {
   Json file_config(const Model& model) override;
 
  protected:
-  // `excludes`: whether PEFT knows exclude_modules for this method; where not, a file with exclusions names each module.
-  WeightMethod(const char* name, WeightMethodConfig& config, bool excludes = true) : name_(name), common_(config), excludes_(excludes) {}
+  // `excludes`: whether PEFT knows exclude_modules for this method, `layers`: layers_to_transform. Where not, a file of an adapter
+  // that uses them names each module.
+  WeightMethod(const char* name, WeightMethodConfig& config, bool excludes = true, bool layers = true)
+      : name_(name), common_(config), excludes_(excludes), layers_(layers) {}
 
   virtual const std::vector<std::string>& default_targets(const Model& model) const;  // as LoRA's
   // Once, when targets_ are known and before the first of them: checks, tensors that all of them share.
@@ -68,7 +70,7 @@ class WeightMethod : public Method {
   };
   const char* name_;
   WeightMethodConfig& common_;
-  bool excludes_;
+  bool excludes_, layers_;
   std::vector<Frozen> frozen_;
   std::map<std::string, ModulePattern> patterns_;
 };
