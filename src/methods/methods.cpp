@@ -8,10 +8,12 @@ extern const MethodRow
     kLora, kRsLora, kDora, kAdaLora,
     kVera, kLoha, kLokr, kHira, kDelora, kGralora, kMiss, kRandlora, kVblora,
     kUnilora, kTinylora, kKasa, kPeanut, kDeft, kGlora,
-    kIa3,
+    kOft, kBoft, kHra, kPsoft,
+    kFourierFt, kWaveFt, kC3a, kShira,
+    kIa3, kRoad, kBeft,
     kHoulsby, kPfeiffer, kParallel,
     kPrefixTuning, kPromptTuning, kPTuning,
-    kFull, kBitFit, kLnTuning, kLastKLayers;
+    kFull, kBitFit, kLnTuning, kLastKLayers, kTrainableTokens;
 
 std::span<const MethodRow> methods() {
   static const std::vector<MethodRow> rows{
@@ -19,14 +21,18 @@ std::span<const MethodRow> methods() {
       kLora, kRsLora, kDora, kAdaLora,
       kVera, kLoha, kLokr, kHira, kDelora, kGralora, kMiss, kRandlora, kVblora,
       kUnilora, kTinylora, kKasa, kPeanut, kDeft, kGlora,
+      // Orthogonal.
+      kOft, kBoft, kHra, kPsoft,
+      // Spectral.
+      kFourierFt, kWaveFt, kC3a, kShira,
       // Scaling.
-      kIa3,
+      kIa3, kRoad, kBeft,
       // Bottleneck adapters.
       kHoulsby, kPfeiffer, kParallel,
       // Prompts.
       kPrefixTuning, kPromptTuning, kPTuning,
       // Selective.
-      kFull, kBitFit, kLnTuning, kLastKLayers,
+      kFull, kBitFit, kLnTuning, kLastKLayers, kTrainableTokens,
   };
   return rows;
 }

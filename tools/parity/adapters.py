@@ -4,7 +4,7 @@ For every method and option: PEFT makes an adapter and fills it with random valu
 trains one step of size 0 and writes its own folder, PEFT must load that without a missing or unexpected key and give graft's logits ("written");
 where the method merges, graft's merged model must give what PEFT's merge_and_unload gives ("merged"). Then conversions, and bad files.
 
-    python tools/parity/adapters.py [GRAFT]
+    python tools/parity/adapters.py [GRAFT [ROW...]]
 """
 
 import json
@@ -146,6 +146,37 @@ CASES = [
     Case("ln_tuning", "LN_TUNING"),
     Case("ln_tuning", "LN_TUNING", target_modules=Both(["norm"], ["ln_f"]), modules_to_save=["lm_head"]),
     Case("ln_tuning", "LN_TUNING", target_modules=Both(r".*layernorm", r".*ln_1"), exclude_modules=Both(["layers.0.input_layernorm"], ["h.0.ln_1"])),
+    # PEFT refuses Conv1D for most of these. Without its CUDA extension it builds BOFT with one factor whatever the option says, and cannot
+    # read two; two tied modules for trainable tokens make it fail.
+    Case("oft", "OFT", oft_block_size=8, target_modules="all-linear", bases=LLAMAS),
+    Case("oft", "OFT", oft_block_size=7, num_cayley_neumann_terms=4, bases=LLAMAS),
+    Case("oft", "OFT", r=4, oft_block_size=0, use_cayley_neumann=False, target_modules=["q_proj", "down_proj"], bias="oft_only", bases=LLAMAS),
+    Case("oft", "OFT", oft_block_size=8, block_share=True, num_cayley_neumann_terms=3, exclude_modules=["layers.0.self_attn.v_proj"], bases=LLAMAS),
+    Case("oft", "OFT", oft_block_size=8, coft=True, eps=0.3, modules_to_save=["lm_head"], bases=LLAMAS),
+    Case("boft", "BOFT", target_modules="all-linear", bases=LLAMAS),
+    Case("boft", "BOFT", boft_block_size=0, boft_block_num=4, boft_n_butterfly_factor=2, target_modules=["q_proj", "down_proj"], bias="all", writes=False, bases=LLAMAS),
+    Case("hra", "HRA", r=4, target_modules="all-linear", bases=LLAMAS),
+    Case("hra", "HRA", r=3, apply_GS=True, init_weights=False, layers_to_transform=[1], bases=LLAMAS),
+    Case("psoft", "PSOFT", r=4, psoft_alpha=2, target_modules="all-linear", bases=LLAMAS),
+    Case("psoft", "PSOFT", r=6, ab_svd_init="pissa_init", use_cayley_neumann=True, cayley_neumann_eps=0.2, psoft_mag_b=False, modules_to_save=["lm_head"], bases=LLAMAS),
+    Case("psoft", "PSOFT", r=4, psoft_svd="lowrank", random_seed=3, psoft_orth=False, psoft_mag_a=False, bases=LLAMAS),
+    Case("fourierft", "FOURIERFT", n_frequency=100, target_modules=Both(["q_proj", "v_proj", "down_proj"], ["c_attn", "mlp.c_proj"])),
+    Case("fourierft", "FOURIERFT", n_frequency=80, scaling=30.0, random_loc_seed=5, init_weights=True, n_frequency_pattern=Both({"v_proj": 40}, {"h.1.mlp.c_proj": 40})),
+    Case("waveft", "WAVEFT", n_frequency=100, target_modules=Both(["q_proj", "v_proj", "down_proj"], ["c_attn", "mlp.c_proj"])),
+    Case("waveft", "WAVEFT", n_frequency=60, proportional_parameters=True, target_modules=Both(["q_proj", "v_proj", "down_proj"], ["c_attn", "mlp.c_proj"])),
+    Case("waveft", "WAVEFT", n_frequency=60, use_idwt=False, random_loc_seed=4, bias="all"),
+    Case("c3a", "C3A", block_size=8, target_modules=["q_proj", "v_proj", "down_proj"], bases=LLAMAS),
+    Case("c3a", "C3A", block_size=16, block_size_pattern={"v_proj": 8}, init_weights=True, layers_to_transform=[0], bases=LLAMAS),
+    Case("shira", "SHIRA", r=2, target_modules=["q_proj", "v_proj", "down_proj"], bases=LLAMAS),
+    Case("shira", "SHIRA", r=3, random_seed=42, init_weights=False, modules_to_save=["lm_head"], bases=LLAMAS),
+    Case("road", "ROAD", group_size=8, target_modules="all-linear", bases=LLAMAS),
+    Case("road", "ROAD", group_size=16, variant="road_2", bases=LLAMAS),
+    Case("road", "ROAD", group_size=8, variant="road_4", modules_to_save=["lm_head"], bases=LLAMAS),
+    Case("beft", "BEFT", bases=LLAMAS),
+    Case("beft", "BEFT", target_modules=["q_proj"], modules_to_save=["lm_head"], bases=LLAMAS),
+    Case("trainable_tokens", "TRAINABLE_TOKENS", token_indices=[3, 7, 5]),
+    Case("trainable_tokens", "TRAINABLE_TOKENS", token_indices=[3, 60], target_modules=Both(["embed_tokens"], ["wte"]), init_weights=False),
+    Case("trainable_tokens", "TRAINABLE_TOKENS", token_indices=[9, 8], target_modules=["embed_tokens", "lm_head"], bases=("llama",)),
     Case("prefix_tuning", "PREFIX_TUNING", num_virtual_tokens=5, merges=False),
     Case("prefix_tuning", "PREFIX_TUNING", num_virtual_tokens=3, prefix_projection=True, encoder_hidden_size=16, merges=False),
     Case("prefix_tuning", "PREFIX_TUNING", num_virtual_tokens=3, init_weights="zero", merges=False),
@@ -253,9 +284,9 @@ def make_bases(folder):
     return bases
 
 
-def methods_rows(graft, bases, folder):
+def methods_rows(graft, bases, folder, only=()):
     rows = {}
-    jobs = [(case, base) for case in CASES for base in case.bases]
+    jobs = [(case, base) for case in CASES for base in case.bases if not only or case.row in only]
 
     def run_job(job):
         case, base = job
@@ -279,17 +310,17 @@ def methods_rows(graft, bases, folder):
     return [row.done() for row in rows.values() if row.cases]
 
 
-def run(graft):
+def run(graft, only=()):
     import conversions
 
     with Folder() as folder:
         bases = make_bases(folder)
-        return methods_rows(graft, bases, folder) + conversions.rows(graft, bases, folder)
+        return methods_rows(graft, bases, folder, only) + ([] if only else conversions.rows(graft, bases, folder))
 
 
 if __name__ == "__main__":
     root = Path(__file__).resolve().parents[2]
-    rows = run(Graft(sys.argv[1] if len(sys.argv) > 1 else root / "build/release/graft"))
+    rows = run(Graft(sys.argv[1] if len(sys.argv) > 1 else root / "build/release/graft"), sys.argv[2:])
     for row in rows:
         worst = "" if row["worst"] is None else f"{row['worst']:.2e}"
         print(f"{row['name']:32} {row['cases']:4} cases  {row['mismatches']:3} mismatches  {worst}")

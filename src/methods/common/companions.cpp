@@ -197,7 +197,8 @@ Tensor token_index(const Json& indices, const Model& model, const std::string& t
 
 }  // namespace
 
-void train_token_rows(AttachContext& context, const Json& indices, bool tie, const std::string& tag, CompanionLists lists) {
+void train_token_rows(AttachContext& context, const Json& indices, bool tie, const std::string& tag, CompanionLists lists,
+                      const char* suffix) {
   if (indices.is_null()) return;
   Model& model = context.model;
   if (model.tokens.weight.requires_grad())
@@ -218,7 +219,7 @@ void train_token_rows(AttachContext& context, const Json& indices, bool tie, con
     }
   const auto add_rows = [&](const std::string& path, const Tensor& weight, const Tensor& index) {
     Tensor rows = weight.detach().index_select(0, index).to(adapter_options(model)).requires_grad_();
-    lists.params.push_back({kPeftPrefix + path + ".token_adapter.trainable_tokens_delta", rows});
+    lists.params.push_back({kPeftPrefix + path + suffix, rows});
     return rows;
   };
   const bool follows = model.config.tied_head && !for_tokens.is_null() && (for_head.is_null() || for_head == for_tokens);

@@ -31,7 +31,8 @@ void train_biases(Model& model, const std::string& bias, const std::vector<Targe
 void keep_embeddings(Model& model, const std::vector<Target>& targets, const Json& saved_targets, CompanionLists lists);
 
 // trainable_token_indices: rows of the token embedding (a list, or {module: list}) are replaced by trained ones. With a tied
-// head its columns follow, unless the mapping gives it indices of its own.
-void train_token_rows(AttachContext& context, const Json& indices, bool tie, const std::string& tag, CompanionLists lists);
+// head its columns follow, unless the mapping gives it indices of its own. `suffix` of the rows' name behind the module's path.
+void train_token_rows(AttachContext& context, const Json& indices, bool tie, const std::string& tag, CompanionLists lists,
+                      const char* suffix = ".token_adapter.trainable_tokens_delta");
 
 }  // namespace graft

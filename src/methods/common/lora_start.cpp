@@ -5,6 +5,7 @@
 #include "core/check.h"
 #include "core/torch.h"
 #include "methods/common/init.h"
+#include "methods/common/svd.h"
 
 namespace graft {
 namespace {
@@ -18,25 +19,6 @@ int64_t svd_iterations(const Json& init) {
   int64_t k = -1;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), k);
   return error == std::errc() && end == digits.data() + digits.size() && k >= 0 && k <= 1000 ? k : -1;
-}
-
-struct Svd {
-  Tensor u, s, vh;
-};
-
-// The range of W is found by multiplying random vectors (arXiv 0909.4061), refined by k rounds with W and its transpose.
-Svd randomised_svd(const Tensor& weight, int64_t r, int64_t iterations, at::Generator& generator) {
-  if (weight.size(0) < weight.size(1)) {
-    const Svd t = randomised_svd(weight.t(), r, iterations, generator);
-    return {t.vh.t(), t.s, t.u.t()};
-  }
-  Tensor basis = std::get<0>(at::linalg_qr(at::mm(weight, normal({weight.size(1), r}, 1, weight.options(), generator))));
-  for (int64_t i = 0; i < iterations; ++i) {
-    basis = std::get<0>(at::linalg_qr(at::mm(weight.t(), basis)));
-    basis = std::get<0>(at::linalg_qr(at::mm(weight, basis)));
-  }
-  auto [u, s, vh] = at::linalg_svd(at::mm(basis.t(), weight), false);
-  return {at::mm(basis, u), s, vh};
 }
 
 LoraStart from_components(const Tensor& b, const Tensor& a, double scale, const Tensor& weight) {
@@ -101,11 +83,7 @@ LoraStart lora_start(const Json& init, int64_t r, double scale, const Linear& li
       const auto [q, upper] = at::linalg_qr(weight);
       return from_components(q.narrow(1, 0, r), upper.narrow(0, 0, r), scale, weight);
     }
-    Svd svd;
-    if (init == "pissa")
-      std::tie(svd.u, svd.s, svd.vh) = at::linalg_svd(weight, false);
-    else
-      svd = randomised_svd(weight, r, svd_iterations(init), generator);
+    const Svd svd = init == "pissa" ? exact_svd(weight) : randomised_svd(weight, r, svd_iterations(init), generator);
     const Tensor root = (svd.s.narrow(0, 0, r) / scale).sqrt();
     return from_components(svd.u.narrow(1, 0, r) * root, root.unsqueeze(1) * svd.vh.narrow(0, 0, r), scale, weight);
   }
