@@ -6,15 +6,20 @@ namespace graft {
 // type is read by the first of them.
 extern const MethodRow
     kLora, kRsLora, kDora, kAdaLora,
+    kLoraPlus, kLoraFa, kRiemannianLora, kPissa, kOlora, kMica,
+    kEva, kCorda, kLoraGa,
     kIa3,
     kHoulsby, kPfeiffer, kParallel,
     kPrefixTuning, kPromptTuning, kPTuning,
-    kFull, kBitFit, kLnTuning, kLastKLayers;
+    kFull, kBitFit, kLnTuning, kLastKLayers,
+    kLisa, kGaLore;
 
 std::span<const MethodRow> methods() {
   static const std::vector<MethodRow> rows{
       // Low rank.
       kLora, kRsLora, kDora, kAdaLora,
+      kLoraPlus, kLoraFa, kRiemannianLora, kPissa, kOlora, kMica,
+      kEva, kCorda, kLoraGa,
       // Scaling.
       kIa3,
       // Bottleneck adapters.
@@ -23,6 +28,7 @@ std::span<const MethodRow> methods() {
       kPrefixTuning, kPromptTuning, kPTuning,
       // Selective.
       kFull, kBitFit, kLnTuning, kLastKLayers,
+      kLisa, kGaLore,
   };
   return rows;
 }

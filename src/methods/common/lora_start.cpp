@@ -20,30 +20,25 @@ int64_t svd_iterations(const Json& init) {
   return error == std::errc() && end == digits.data() + digits.size() && k >= 0 && k <= 1000 ? k : -1;
 }
 
-struct Svd {
-  Tensor u, s, vh;
-};
-
-// The range of W is found by multiplying random vectors (arXiv 0909.4061), refined by k rounds with W and its transpose.
-Svd randomised_svd(const Tensor& weight, int64_t r, int64_t iterations, at::Generator& generator) {
-  if (weight.size(0) < weight.size(1)) {
-    const Svd t = randomised_svd(weight.t(), r, iterations, generator);
-    return {t.vh.t(), t.s, t.u.t()};
-  }
-  Tensor basis = std::get<0>(at::linalg_qr(at::mm(weight, normal({weight.size(1), r}, 1, weight.options(), generator))));
-  for (int64_t i = 0; i < iterations; ++i) {
-    basis = std::get<0>(at::linalg_qr(at::mm(weight.t(), basis)));
-    basis = std::get<0>(at::linalg_qr(at::mm(weight, basis)));
-  }
-  auto [u, s, vh] = at::linalg_svd(at::mm(basis.t(), weight), false);
-  return {at::mm(basis, u), s, vh};
-}
-
 LoraStart from_components(const Tensor& b, const Tensor& a, double scale, const Tensor& weight) {
   return {a.contiguous(), b.contiguous(), weight - at::mm(b, a) * scale};
 }
 
 }  // namespace
+
+Svd randomised_svd(const Tensor& matrix, int64_t r, int64_t iterations, at::Generator& generator) {
+  if (matrix.size(0) < matrix.size(1)) {
+    const Svd t = randomised_svd(matrix.t(), r, iterations, generator);
+    return {t.vh.t(), t.s, t.u.t()};
+  }
+  Tensor basis = std::get<0>(at::linalg_qr(at::mm(matrix, normal({matrix.size(1), r}, 1, matrix.options(), generator))));
+  for (int64_t i = 0; i < iterations; ++i) {
+    basis = std::get<0>(at::linalg_qr(at::mm(matrix.t(), basis)));
+    basis = std::get<0>(at::linalg_qr(at::mm(matrix, basis)));
+  }
+  auto [u, s, vh] = at::linalg_svd(at::mm(basis.t(), matrix), false);
+  return {at::mm(basis, u), s, vh};
+}
 
 bool changes_base(const Json& init) {
   return init == "pissa" || init == "olora" || svd_iterations(init) >= 0;
@@ -64,9 +59,12 @@ void check_lora_start(const Json& init, bool loading, const std::string& tag) {
   }
   if (init == "eva" || init == "mica") {  // plain LoRA once it has been trained
     if (loading) return;
-    usage_error(tag, fmt::format("init_lora_weights = {} is not supported as a start", shown),
-                init == "eva" ? "it needs a pass over the data" : "adapters that were trained with it can be read");
+    usage_error(tag, fmt::format("init_lora_weights = {} is a method of its own", shown),
+                fmt::format("use the method {}", init.get<std::string>()));
   }
+  if (!loading && (init == "corda" || init == "lora_ga"))
+    usage_error(tag, fmt::format("init_lora_weights = {} is a method of its own", shown),
+                fmt::format("use the method {}", init.get<std::string>()));
   if (init == "loftq" || init == "corda" || init == "lora_ga")
     usage_error(
         tag,
