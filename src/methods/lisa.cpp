@@ -1,10 +1,9 @@
 // LISA (arXiv 2403.17919): full fine-tuning of a few blocks at a time, drawn anew every lisa_interval_steps optimizer steps.
 //   W of the drawn blocks trained; embeddings, final norm and head always
 // The draw for steps K i + 1 .. K (i + 1) depends on the seed and i alone: uniform, without repetition within a draw. Frozen
-// blocks need no gradients, and the optimizer drops their moments: a block that is drawn again begins anew, one that is drawn
-// twice running goes on. (The paper counts the optimizer's memory so; its code keeps the old moments, which would then be out of
-// date by many steps.) Weights are float32 masters whatever the base's storage. Writes a model folder. Weight decay leaves norms
-// and biases alone.
+// blocks need no gradients, and the optimizer drops their moments, as the authors' code does: a block that is drawn again begins
+// anew, one that is drawn twice running goes on. Weights are float32 masters whatever the base's storage. Writes a model folder.
+// Weight decay leaves norms and biases alone.
 #include <algorithm>
 
 #include "core/check.h"
