@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "adapter/merge.h"
 #include "core/check.h"
 #include "core/files.h"
 #include "core/torch.h"
@@ -182,7 +183,7 @@ Adapted load_adapter(const Model& base, const fs::path& folder) {
 
 int64_t save_adapter(Adapted& adapted, const fs::path& folder, const fs::path& base_folder) {
   if (adapted.row->format == Format::ModelFolder) {
-    save_model(adapted.model, folder, base_folder, at::kFloat);
+    save_model(merged(adapted), folder, base_folder, at::kFloat);
     return static_cast<int64_t>(fs::file_size(folder / "model.safetensors"));
   }
   make_folder(folder);

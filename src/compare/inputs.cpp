@@ -7,6 +7,7 @@
 #include "core/log.h"
 #include "core/rng.h"
 #include "core/torch.h"
+#include "methods/common/calibration.h"
 #include "model/loader.h"
 
 namespace graft {
@@ -38,24 +39,12 @@ std::vector<Example> load_forgetting(const Plan& plan, const Tokenizer& tokenize
   return examples;
 }
 
-std::string model_fingerprint(const Model& base) {
-  uint64_t hash = hash_bytes(base.config.raw.dump());
-  Model copy = base;
-  visit_weights(copy, [&](const std::string& name, Tensor& handle, const std::vector<int64_t>&, bool) {
-    // A strided sample of the values tells models apart without reading gigabytes.
-    const Tensor flat = handle.detach().to(at::kCPU).reshape({-1});
-    const int64_t stride = std::max<int64_t>(1, flat.numel() / 1024);
-    const Tensor sample = flat.slice(0, 0, flat.numel(), stride).to(at::kFloat).contiguous();
-    hash = mix_seed(hash ^ hash_bytes({static_cast<const char*>(sample.const_data_ptr()), sample.nbytes()}), name);
-  });
-  return fmt::format("{:016x}", hash);
-}
-
 }  // namespace
 
 SharedInputs load_inputs(Plan plan) {
   SharedInputs in{plan, Tokenizer::load(plan.model), load_model(plan.model), {}, {}, {}, {}, {}, {}};
   int64_t extra = 0;
+  const Calibration shapes_only{.shapes_only = true};
   for (auto& m : in.plan.methods) {
     const MethodRow& row = find_method(m.name);
     m.grid = !m.learning_rates.empty() ? m.learning_rates
@@ -63,7 +52,7 @@ SharedInputs load_inputs(Plan plan) {
                                             : automatic_grid(row.learning_rate, in.base.config.width, plan.trials);
     auto method = row.make();
     from_json(method->config(), m.options, m.name);
-    const Adapted tried = attach(in.base, row, std::move(method), 1, [&](const std::string& text) { return in.tokenizer.encode(text); });
+    const Adapted tried = attach(in.base, row, std::move(method), 1, [&](const std::string& text) { return in.tokenizer.encode(text); }, false, &shapes_only);
     extra = std::max(extra, tried.sites.input_row_count() + tried.sites.kv_row_count());
   }
   // One length for all methods, virtual tokens included, so that all of them see the same rows.
@@ -74,7 +63,7 @@ SharedInputs load_inputs(Plan plan) {
   in.test = load_split(plan, plan.test, plan.test_rows, in.tokenizer, max_length);
   in.forgetting = load_forgetting(plan, in.tokenizer, std::min<int64_t>(max_length, in.base.config.max_positions - extra));
   in.data_id = fingerprint(in.train) + fingerprint(in.dev) + fingerprint(in.test);
-  in.model_id = model_fingerprint(in.base);
+  in.model_id = fingerprint(in.base);
   return in;
 }
 

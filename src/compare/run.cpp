@@ -10,6 +10,7 @@
 #include "core/signals.h"
 #include "core/torch.h"
 #include "eval/evaluate.h"
+#include "methods/common/calibration.h"
 #include "train/memory.h"
 
 namespace graft {
@@ -34,7 +35,17 @@ Adapted adapted_for(const SharedInputs& in, const PlannedMethod& planned, int64_
   const MethodRow& row = find_method(planned.name);
   auto method = row.make();
   from_json(method->config(), planned.options, planned.name);
-  return attach(in.base, row, std::move(method), static_cast<uint64_t>(seed), [&](const std::string& text) { return in.tokenizer.encode(text); });
+  DataConfig data_config = in.plan.data;
+  std::optional<DataOrder> order;
+  Calibration calibration;
+  calibration.batches = [&](int64_t step) {
+    if (!order) order.emplace(in.train, in.plan.data, static_cast<uint64_t>(seed));
+    return order->batches(step);
+  };
+  calibration.id = [&] { return in.model_id + fingerprint(in.train) + json_line(to_json(data_config)) + std::to_string(seed); };
+  calibration.folder = in.calibration;
+  calibration.quiet = true;
+  return attach(in.base, row, std::move(method), static_cast<uint64_t>(seed), [&](const std::string& text) { return in.tokenizer.encode(text); }, false, &calibration);
 }
 
 int64_t budget_steps(const SharedInputs& in, int64_t seed) {

@@ -90,6 +90,7 @@ class Comparison {
     start_ = std::chrono::steady_clock::now();
     started_ = now_text();
     make_folder(out_);
+    in_.calibration = out_ / "calibration";
     write_file(out_ / "plan.resolved.yaml", to_yaml(resolved(in_.plan)));
     at::set_num_threads(static_cast<int>(threads_));
     score_base();

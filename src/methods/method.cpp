@@ -54,7 +54,9 @@ void Method::load_file_tensors(const NamedTensors& tensors, const std::string& s
     unread.erase(p.name);
   }
   for (auto& p : kept_) {
-    if (const auto found = all.find(p.name); found != all.end()) check_shape_and_type(p, found->second, source);
+    const auto found = all.find(p.name);
+    if (found == all.end() && p.own) input_error("adapter", fmt::format("{}: the tensor '{}' is missing", source, p.name), suggest(p.name, given));
+    if (found != all.end()) check_shape_and_type(p, found->second, source);
     unread.erase(p.name);
   }
   if (!unread.empty()) {
@@ -65,13 +67,31 @@ void Method::load_file_tensors(const NamedTensors& tensors, const std::string& s
   for (auto& p : params_) as_stored(p).copy_(all.at(p.name));
   for (auto& p : kept_) {
     const auto found = all.find(p.name);
-    if (found != all.end() && !at::equal(as_stored(p), found->second.to(p.value.device(), p.value.scalar_type())))
+    if (p.own) as_stored(p).copy_(found->second);
+    else if (found != all.end() && !at::equal(as_stored(p), found->second.to(p.value.device(), p.value.scalar_type())))
       input_error("adapter", fmt::format("{}: '{}' differs from the tensor that it must equal", source, p.name), "the file is a copy of a base weight or of a tied tensor");
   }
 }
 
+NamedTensors Method::state() const {
+  NamedTensors tensors;
+  for (auto& p : kept_)
+    if (p.own) tensors.emplace_back(p.name, p.value.detach());
+  return tensors;
+}
+
 void Method::load_state(const NamedTensors& tensors, const std::string& source) {
-  if (!tensors.empty()) input_error("resume", fmt::format("{}: '{}' belongs to nothing in this run", source, tensors.front().first), "use a fresh --out");
+  at::NoGradGuard no_grad;
+  std::map<std::string, Tensor> unread(tensors.begin(), tensors.end());
+  for (auto& p : kept_) {
+    if (!p.own) continue;
+    const auto found = unread.find(p.name);
+    if (found == unread.end() || found->second.sizes() != p.value.sizes())
+      input_error("resume", fmt::format("{}: '{}' is missing or has another shape", source, p.name), "use a fresh --out");
+    p.value.copy_(found->second);
+    unread.erase(found);
+  }
+  if (!unread.empty()) input_error("resume", fmt::format("{}: '{}' belongs to nothing in this run", source, unread.begin()->first), "use a fresh --out");
 }
 
 const MethodRow& find_method(const std::string& name) {
@@ -85,9 +105,9 @@ const MethodRow& find_method(const std::string& name) {
 }
 
 Adapted attach(const Model& base, const MethodRow& row, std::unique_ptr<Method> method, uint64_t seed,
-               std::function<std::vector<int64_t>(const std::string&)> tokenize, bool loading) {
+               std::function<std::vector<int64_t>(const std::string&)> tokenize, bool loading, const Calibration* calibration) {
   Adapted adapted{base, Sites(base.layers()), std::move(method), &row};
-  AttachContext context{adapted.model, adapted.sites, at::detail::createCPUGenerator(mix_seed(seed, "init")), std::move(tokenize), loading};
+  AttachContext context{adapted.model, adapted.sites, at::detail::createCPUGenerator(mix_seed(seed, "init")), std::move(tokenize), loading, calibration};
   adapted.method->attach(context);
   if (adapted.method->params().empty())
     usage_error(row.name, fmt::format("there is nothing to train in this {} model", base.config.model_type), "choose another method or other target_modules");

@@ -21,7 +21,11 @@ struct Param {
   bool decay = true;  // false for biases, norms and factors whose identity is 1
   bool transposed = false;  // the file holds the transpose: a base weight that is stored as [in, out]
   double lr_factor = 1;     // its learning rate over the run's
+  double own_lr = 0;        // its own peak learning rate in place of that; 0: none
+  bool own = false;         // among the kept tensors: frozen, but the method's own, so that a file brings its value
 };
+
+struct Calibration;  // methods/common/calibration.h
 
 // What attaching may use.
 struct AttachContext {
@@ -30,6 +34,7 @@ struct AttachContext {
   at::Generator generator;  // initial values are drawn from here, in the order of the parameters
   std::function<std::vector<int64_t>(const std::string&)> tokenize;  // for initialisation from a text; may be empty
   bool loading = false;  // the values come from a file next: what only a fresh start needs is neither done nor checked
+  const Calibration* calibration = nullptr;  // training data, for starts that depend on it; null: there are none
 };
 
 class Method {
@@ -53,12 +58,14 @@ class Method {
   // --- what training calls ---
   // The planned number of optimizer steps, before the first of them.
   virtual void start_training(int64_t /*steps*/) {}
+  // After the backward pass, before clipping and the optimizer: may change the gradients.
+  virtual void adjust_gradients() {}
   // A term that joins the gradient once a step but not the logged loss; undefined: none.
   virtual Tensor extra_loss() const { return {}; }
   // After the optimizer's step `step` (counted from 1), while the gradients are still there.
   virtual void after_step(int64_t /*step*/) {}
-  // What a resume needs beside the parameters, and back.
-  virtual NamedTensors state() const { return {}; }
+  // What a resume needs beside the parameters, and back: the own frozen tensors, unless a method has more.
+  virtual NamedTensors state() const;
   virtual void load_state(const NamedTensors& tensors, const std::string& source);
 
   // A method whose backward pass treats something as a constant by design keeps that value fixed while `held` is true, so
@@ -73,8 +80,8 @@ class Method {
   // Parameters and then kept tensors from these positions on, as the file names them.
   NamedTensors named_tensors(size_t first_param = 0) const;
   std::vector<Param> params_;
-  // Tensors of the file that are not trained: copies of base tensors or of parameters under a second name. Written always;
-  // when a file holds one it must have the value that it has here.
+  // Tensors of the file that are not trained. Those marked `own` are read as parameters are; the others are copies of base tensors
+  // or of parameters under a second name: written always, and when a file holds one it must have the value that it has here.
   std::vector<Param> kept_;
 };
 
@@ -115,7 +122,7 @@ struct Adapted {
   const MethodRow* row = nullptr;
 };
 Adapted attach(const Model& base, const MethodRow& row, std::unique_ptr<Method> method, uint64_t seed,
-               std::function<std::vector<int64_t>(const std::string&)> tokenize = {}, bool loading = false);
+               std::function<std::vector<int64_t>(const std::string&)> tokenize = {}, bool loading = false, const Calibration* calibration = nullptr);
 // A base without any method.
 Adapted bare(const Model& base);
 

@@ -6,6 +6,8 @@ namespace graft {
 // type is read by the first of them, or by the one whose peft_key it sets.
 extern const MethodRow
     kLora, kRsLora, kDora, kAdaLora,
+    kLoraPlus, kLoraFa, kRiemannianLora, kPissa, kOlora, kMica,
+    kEva, kCorda, kLoraGa,
     kVera, kLoha, kLokr, kHira, kDelora, kGralora, kMiss, kRandlora, kVblora,
     kUnilora, kTinylora, kKasa, kPeanut, kDeft, kGlora,
     kOft, kBoft, kHra, kPsoft,
@@ -13,12 +15,15 @@ extern const MethodRow
     kIa3, kRoad, kBeft,
     kHoulsby, kPfeiffer, kParallel,
     kPrefixTuning, kPromptTuning, kPTuning,
-    kFull, kBitFit, kLnTuning, kLastKLayers, kTrainableTokens;
+    kFull, kBitFit, kLnTuning, kLastKLayers, kTrainableTokens,
+    kLisa, kGaLore;
 
 std::span<const MethodRow> methods() {
   static const std::vector<MethodRow> rows{
       // Low rank.
       kLora, kRsLora, kDora, kAdaLora,
+      kLoraPlus, kLoraFa, kRiemannianLora, kPissa, kOlora, kMica,
+      kEva, kCorda, kLoraGa,
       kVera, kLoha, kLokr, kHira, kDelora, kGralora, kMiss, kRandlora, kVblora,
       kUnilora, kTinylora, kKasa, kPeanut, kDeft, kGlora,
       // Orthogonal.
@@ -33,6 +38,7 @@ std::span<const MethodRow> methods() {
       kPrefixTuning, kPromptTuning, kPTuning,
       // Selective.
       kFull, kBitFit, kLnTuning, kLastKLayers, kTrainableTokens,
+      kLisa, kGaLore,
   };
   return rows;
 }

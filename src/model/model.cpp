@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "core/rng.h"
 #include "core/torch.h"
 #include "model/family.h"
 
@@ -82,6 +83,19 @@ Model converted(const Model& model, at::ScalarType dtype, at::Device device) {
   copy.compute = dtype;
   visit_weights(copy, [&](const std::string&, Tensor& handle, const std::vector<int64_t>&, bool) { handle = handle.to(device, dtype); });
   return copy;
+}
+
+std::string fingerprint(const Model& base) {
+  uint64_t hash = hash_bytes(base.config.raw.dump());
+  Model copy = base;
+  visit_weights(copy, [&](const std::string& name, Tensor& handle, const std::vector<int64_t>&, bool) {
+    // A strided sample of the values tells models apart without reading gigabytes.
+    const Tensor flat = handle.detach().to(at::kCPU).reshape({-1});
+    const int64_t stride = std::max<int64_t>(1, flat.numel() / 1024);
+    const Tensor sample = flat.slice(0, 0, flat.numel(), stride).to(at::kFloat).contiguous();
+    hash = mix_seed(hash ^ hash_bytes({static_cast<const char*>(sample.const_data_ptr()), sample.nbytes()}), name);
+  });
+  return fmt::format("{:016x}", hash);
 }
 
 }  // namespace graft

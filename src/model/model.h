@@ -61,6 +61,8 @@ void visit_weights(Model& model, const WeightVisitor& visit);
 // The sites that this model has: each is visited once per layer (or once per pass) in a forward pass.
 std::vector<Site> declared_sites(const Model& model);
 int64_t parameter_count(const Model& model);
+// Identity of a base: of its configuration and of a sample of its values.
+std::string fingerprint(const Model& model);
 // A copy whose floating-point tensors have this dtype and lie on this device (shared where they already do).
 Model converted(const Model& model, at::ScalarType dtype, at::Device device);
 

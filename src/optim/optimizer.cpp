@@ -44,12 +44,18 @@ int64_t warmup_steps(const std::string& text, int64_t steps) {
 Optimizer::Optimizer(std::vector<Param> params, const OptimConfig& config) : params_(std::move(params)), config_(config) {
   for (size_t i = 0; i < params_.size(); ++i) {
     const Param& p = params_[i];
-    const double weight_decay = p.decay ? config.weight_decay : 0;
-    auto group = std::find_if(groups_.begin(), groups_.end(), [&](const Group& g) { return g.lr_factor == p.lr_factor && g.weight_decay == weight_decay; });
-    if (group == groups_.end()) group = groups_.insert(groups_.end(), {p.lr_factor, weight_decay, {}});
+    const double weight_decay = p.decay ? config.weight_decay : 0, peak = config.learning_rate.value_or(0);
+    const double lr_factor = p.own_lr > 0 && peak > 0 ? p.own_lr / peak : p.lr_factor;
+    auto group = std::find_if(groups_.begin(), groups_.end(), [&](const Group& g) { return g.lr_factor == lr_factor && g.weight_decay == weight_decay; });
+    if (group == groups_.end()) group = groups_.insert(groups_.end(), {lr_factor, weight_decay, {}});
     group->members.push_back(i);
-    moments_.push_back({at::zeros_like(p.value), at::zeros_like(p.value), at::zeros({}, at::kFloat).to(p.value.device())});
+    moments_.emplace_back();
   }
+}
+
+void Optimizer::begin_moments(size_t i) {
+  const Tensor& p = params_[i].value;
+  if (!moments_[i].first.defined()) moments_[i] = {at::zeros_like(p), at::zeros_like(p), at::zeros({}, at::kFloat).to(p.device())};
 }
 
 Tensor Optimizer::gradient_norm() const {
@@ -80,6 +86,7 @@ void Optimizer::adamw(const Group& group, double learning_rate) {
       const Tensor same = at::empty_like(p);
       p.mutable_grad() = same.copy_(p.grad());
     }
+    begin_moments(i);
     tensors.push_back({p, p.grad(), moments_[i].first, moments_[i].second, moments_[i].steps});
   }
   kernels::adamw(tensors, {learning_rate, config_.beta1, config_.beta2, group.weight_decay, config_.eps, gradient_factor_});
@@ -87,6 +94,8 @@ void Optimizer::adamw(const Group& group, double learning_rate) {
 
 void Optimizer::step(double learning_rate) {
   at::NoGradGuard no_grad;
+  for (size_t i = 0; i < params_.size(); ++i)
+    if (!params_[i].value.requires_grad()) moments_[i] = {};
   for (auto& group : groups_) {
     if (config_.optimizer == "adamw") adamw(group, learning_rate * group.lr_factor);
     else sgd(group, learning_rate * group.lr_factor);
@@ -103,6 +112,7 @@ NamedTensors Optimizer::state() const {
   NamedTensors tensors;
   for (auto& p : params_) tensors.emplace_back("param." + p.name, p.value.detach());
   for (size_t i = 0; i < params_.size(); ++i) {
+    if (!moments_[i].first.defined()) continue;
     tensors.emplace_back("first." + params_[i].name, moments_[i].first);
     tensors.emplace_back("second." + params_[i].name, moments_[i].second);
     tensors.emplace_back("steps." + params_[i].name, moments_[i].steps);
@@ -113,6 +123,9 @@ NamedTensors Optimizer::state() const {
 void Optimizer::load_state(const NamedTensors& tensors, const std::string& source) {
   at::NoGradGuard no_grad;
   std::map<std::string, Tensor> given(tensors.begin(), tensors.end());
+  for (size_t i = 0; i < params_.size(); ++i)
+    if (given.count("first." + params_[i].name)) begin_moments(i);
+    else moments_[i] = {};
   for (auto& [name, value] : state()) {
     const auto found = given.find(name);
     if (found == given.end() || found->second.sizes() != value.sizes())

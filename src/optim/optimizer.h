@@ -30,7 +30,8 @@ class Optimizer {
   at::Tensor gradient_norm() const;
   // Where that norm is above `limit` (0: never), the next step scales the gradients so that it is `limit`.
   void clip(double norm, double limit);
-  // Updates the parameters that have a gradient; the others and their moments stay as they are. Clipped gradients are left clipped.
+  // Updates the parameters that have a gradient; the others and their moments stay as they are. One that requires no gradient any
+  // more loses its moments. Clipped gradients are left clipped.
   void step(double learning_rate);
   void clear_gradients();
 
@@ -45,8 +46,9 @@ class Optimizer {
     std::vector<size_t> members;  // of params_ and moments_
   };
   struct Moments {
-    at::Tensor first, second, steps;
+    at::Tensor first, second, steps;  // undefined before the first update
   };
+  void begin_moments(size_t i);
   void sgd(const Group& group, double learning_rate);
   void adamw(const Group& group, double learning_rate);
   std::vector<Param> params_;

@@ -14,6 +14,7 @@
 #include "core/yaml.h"
 #include "data/order.h"
 #include "kernels/cpu.h"
+#include "methods/common/calibration.h"
 #include "model/decoder.h"
 #include "model/loader.h"
 #include "train/memory.h"
@@ -133,26 +134,39 @@ std::unique_ptr<Method> chosen_method(Recipe& recipe, const MethodRow*& row) {
   return method;
 }
 
+// Where a method looks at the data before its first step, `calibrates` says whether it is that first step's turn or only a check.
 // On the heap: the order refers to the examples where they lie.
-std::unique_ptr<Prepared> prepare(Recipe recipe) {
+std::unique_ptr<Prepared> prepare(Recipe recipe, bool calibrates) {
   const MethodRow* row = nullptr;
   auto method = chosen_method(recipe, row);
   if (!recipe.optim.learning_rate) recipe.optim.learning_rate = row->learning_rate;
   use_threads(recipe.threads);
-  const Model base = base_model(recipe, *row);
+  Model base = base_model(recipe, *row);
   let_go_of_mapped_pages(recipe.low_memory);
   const Tokenizer tokenizer = Tokenizer::load(recipe.model);
   std::optional<AdapterFile> init;
   if (recipe.init_adapter) init = read_adapter(*recipe.init_adapter);
-  std::unique_ptr<Prepared> p(new Prepared{
-      recipe, attach(init ? base_for_adapter(base, *init) : base, *row, std::move(method), static_cast<uint64_t>(recipe.seed), [&](const std::string& text) { return tokenizer.encode(text); }), {}, {}, nullptr, 0});
+  if (init) base = base_for_adapter(base, *init);
+  std::unique_ptr<Prepared> p(new Prepared{recipe, bare(base), {}, {}, nullptr, 0});
+  int64_t room = base.config.max_positions;
+  const auto seed = static_cast<uint64_t>(recipe.seed);
+  const auto load_training_data = [&] {
+    if (p->order) return;
+    p->examples = load_examples(recipe.data, "data", recipe, tokenizer, recipe.data_config.max_length.value_or(room));
+    p->order = std::make_unique<DataOrder>(p->examples, recipe.data_config, seed);
+  };
+  Calibration calibration;
+  calibration.batches = [&](int64_t step) { return load_training_data(), p->order->batches(step); };
+  calibration.id = [&] { return load_training_data(), fingerprint(base) + fingerprint(p->examples) + json_line(to_json(recipe.data_config)) + std::to_string(seed); };
+  if (!recipe.out.empty()) calibration.folder = fs::path(recipe.out) / "calibration";
+  calibration.shapes_only = !calibrates;
+  p->adapted = attach(base, *row, std::move(method), seed, [&](const std::string& text) { return tokenizer.encode(text); }, false, &calibration);
   if (init) p->adapted.method->load_file_tensors(init->tensors, init->weights.string());
-  const int64_t room = base.config.max_positions - p->adapted.sites.input_row_count() - p->adapted.sites.kv_row_count();
+  room -= p->adapted.sites.input_row_count() + p->adapted.sites.kv_row_count();
   const int64_t max_length = recipe.data_config.max_length.value_or(room);
   if (max_length > room) usage_error("train", fmt::format("max_length must be at most {} (the model's positions less the virtual tokens) but is {}", room, max_length));
-  p->examples = load_examples(recipe.data, "data", recipe, tokenizer, max_length);
+  load_training_data();
   if (!recipe.eval_data.is_null()) p->held_out = load_examples(recipe.eval_data, "eval_data", recipe, tokenizer, max_length);
-  p->order = std::make_unique<DataOrder>(p->examples, recipe.data_config, static_cast<uint64_t>(recipe.seed));
   p->steps = planned_steps(recipe, *p->order);
   warmup_steps(recipe.optim.warmup, p->steps);
   return p;
@@ -212,10 +226,10 @@ double held_out_loss(const Adapted& adapted, const std::vector<Example>& held_ou
 
 }  // namespace
 
-void check_recipe(const Recipe& recipe) { prepare(recipe); }
+void check_recipe(const Recipe& recipe) { prepare(recipe, /*calibrates=*/false); }
 
 std::string memory_table(const Recipe& given) {
-  const std::unique_ptr<Prepared> p = prepare(given);
+  const std::unique_ptr<Prepared> p = prepare(given, /*calibrates=*/false);
   const LargestStep largest = largest_step(*p);
   const RecomputeRule rule = recompute_rule(*p);
   const MemoryModel model(p->adapted, p->recipe.optim.optimizer, accumulates(p->recipe));
@@ -236,7 +250,7 @@ std::string memory_table(const Recipe& given) {
 
 TrainResult run_recipe(Recipe given, bool resume) {
   if (given.out.empty()) usage_error("train", "no output folder is given", "--out DIR");
-  const std::unique_ptr<Prepared> prepared = prepare(std::move(given));
+  const std::unique_ptr<Prepared> prepared = prepare(std::move(given), /*calibrates=*/true);
   Prepared& p = *prepared;
   Recipe& recipe = p.recipe;
   const fs::path out = recipe.out;

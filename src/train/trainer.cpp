@@ -27,6 +27,11 @@ std::vector<double> read_numbers(std::vector<Tensor> scalars) {
   return {numbers.const_data_ptr<double>(), numbers.const_data_ptr<double>() + numbers.numel()};
 }
 
+OptimConfig with_rate(OptimConfig config, const MethodRow& row) {
+  if (!config.learning_rate) config.learning_rate = row.learning_rate;
+  return config;
+}
+
 // True while the object lives, false afterwards, also when a step throws.
 struct TrainingMode {
   explicit TrainingMode(Sites& sites) : sites_(sites) { sites_.training = true; }
@@ -42,13 +47,13 @@ Json StepRecord::to_json() const {
 }
 
 Trainer::Trainer(Adapted& adapted, const OptimConfig& config, int64_t steps, uint64_t seed, RecomputeRule recompute)
-    : adapted_(adapted), config_(config), optimizer_(adapted.method->params(), config), steps_(steps), warmup_(warmup_steps(config.warmup, steps)),
+    : adapted_(adapted), config_(with_rate(config, *adapted.row)), optimizer_(adapted.method->params(), config_), steps_(steps), warmup_(warmup_steps(config.warmup, steps)),
       seed_(seed), recompute_(std::move(recompute)) {
   adapted.method->start_training(steps);
 }
 
 double Trainer::learning_rate(int64_t step) const {
-  return config_.learning_rate.value_or(adapted_.row->learning_rate) * schedule_factor(config_.schedule, step, steps_, warmup_);
+  return *config_.learning_rate * schedule_factor(config_.schedule, step, steps_, warmup_);
 }
 
 StepRecord Trainer::step(const std::vector<Batch>& micro_batches) {
@@ -75,6 +80,7 @@ StepRecord Trainer::step(const std::vector<Batch>& micro_batches) {
     (loss / static_cast<double>(record.supervised)).backward();
   }
   if (const Tensor extra = adapted_.method->extra_loss(); extra.defined()) extra.backward();
+  adapted_.method->adjust_gradients();
   scalars.push_back(optimizer_.gradient_norm());
   const std::vector<double> numbers = read_numbers(std::move(scalars));
   record.loss = std::accumulate(numbers.begin(), numbers.end() - 1, 0.0) / static_cast<double>(record.supervised);

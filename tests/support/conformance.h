@@ -29,6 +29,10 @@ std::vector<Case> method_cases();
 // Attaches the case with seed 1; nullopt where the method says that a model without biases has nothing for it to train.
 std::optional<Adapted> attached(const Model& base, const Case& c);
 
+// Attaches the case with seed 1 and training data, for methods whose start depends on them.
+Adapted attach_case(const Model& base, const Case& c, std::unique_ptr<Method> method, uint64_t seed = 1);
+inline Adapted attach_case(const Model& base, const Case& c) { return attach_case(base, c, c.make()); }
+
 // The one table of tolerances: largest difference relative to the larger of 1 and the reference's largest value.
 double tolerance(at::ScalarType dtype);
 

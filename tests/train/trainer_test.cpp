@@ -98,7 +98,7 @@ TEST_P(Resume, StoppingAndResumingEqualsTrainingThroughBitForBit) {
   const auto fresh = [&] {
     auto method = GetParam().make();
     if (GetParam().row->name == std::string("lora")) from_json(method->config(), {{"lora_dropout", 0.2}}, "lora");  // dropout draws must resume too
-    return attach(model, *GetParam().row, std::move(method), 4);
+    return testing::attach_case(model, GetParam(), std::move(method), 4);
   };
   OptimConfig config;
   config.learning_rate = 5e-3;

@@ -94,6 +94,8 @@ CASES = [
     Case("pissa", "LORA", r=3, init_lora_weights="pissa", target_modules="all-linear"),
     Case("pissa", "LORA", r=3, init_lora_weights="pissa", use_rslora=True, lora_alpha=5),
     Case("pissa", "LORA", r=3, init_lora_weights="olora", bases=LLAMAS),
+    Case("mica", "LORA", r=3, init_lora_weights="mica", target_modules="all-linear"),
+    Case("mica", "LORA", r=2, init_lora_weights="mica", target_modules=EMBED, apart=("llama_tied", "gpt2")),
     Case("adalora", "ADALORA", init_r=4, target_r=2, total_step=10, target_modules=Both(["q_proj", "v_proj", "down_proj"], ["c_attn", "mlp.c_proj"])),
     Case("adalora", "ADALORA", init_r=4, target_r=2, total_step=10, tinit=1, tfinal=2, lora_alpha=20, bias="all", modules_to_save=["lm_head"]),
     Case("vera", "VERA", r=6, d_initial=0.7),
@@ -312,10 +314,12 @@ def methods_rows(graft, bases, folder, only=()):
 
 def run(graft, only=()):
     import conversions
+    import trained
 
     with Folder() as folder:
         bases = make_bases(folder)
         return methods_rows(graft, bases, folder, only) + ([] if only else conversions.rows(graft, bases, folder))
+        return methods_rows(graft, bases, folder) + conversions.rows(graft, bases, folder) + trained.rows(graft, bases, folder)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,20 @@ LoraStart from_components(const Tensor& b, const Tensor& a, double scale, const 
 
 }  // namespace
 
+Svd randomised_svd(const Tensor& matrix, int64_t r, int64_t iterations, at::Generator& generator) {
+  if (matrix.size(0) < matrix.size(1)) {
+    const Svd t = randomised_svd(matrix.t(), r, iterations, generator);
+    return {t.vh.t(), t.s, t.u.t()};
+  }
+  Tensor basis = std::get<0>(at::linalg_qr(at::mm(matrix, normal({matrix.size(1), r}, 1, matrix.options(), generator))));
+  for (int64_t i = 0; i < iterations; ++i) {
+    basis = std::get<0>(at::linalg_qr(at::mm(matrix.t(), basis)));
+    basis = std::get<0>(at::linalg_qr(at::mm(matrix, basis)));
+  }
+  auto [u, s, vh] = at::linalg_svd(at::mm(basis.t(), matrix), false);
+  return {at::mm(basis, u), s, vh};
+}
+
 bool changes_base(const Json& init) {
   return init == "pissa" || init == "olora" || svd_iterations(init) >= 0;
 }
@@ -46,9 +60,12 @@ void check_lora_start(const Json& init, bool loading, const std::string& tag) {
   }
   if (init == "eva" || init == "mica") {  // plain LoRA once it has been trained
     if (loading) return;
-    usage_error(tag, fmt::format("init_lora_weights = {} is not supported as a start", shown),
-                init == "eva" ? "it needs a pass over the data" : "adapters that were trained with it can be read");
+    usage_error(tag, fmt::format("init_lora_weights = {} is a method of its own", shown),
+                fmt::format("use the method {}", init.get<std::string>()));
   }
+  if (!loading && (init == "corda" || init == "lora_ga"))
+    usage_error(tag, fmt::format("init_lora_weights = {} is a method of its own", shown),
+                fmt::format("use the method {}", init.get<std::string>()));
   if (init == "loftq" || init == "corda" || init == "lora_ga")
     usage_error(
         tag,
