@@ -13,9 +13,10 @@
 namespace {
 
 // Pages as cli/pages.h says.
-constexpr std::string_view kPages =
+constexpr char kText[] =
 #include "launcher/pages.inc"
     ;
+constexpr std::string_view kPages(kText, sizeof kText - 1);
 
 // The arguments with a space between them; empty if one of them could be taken for two.
 std::string question(int argc, char** argv) {

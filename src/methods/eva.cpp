@@ -19,6 +19,7 @@
 #include "core/signals.h"
 #include "core/torch.h"
 #include "methods/common/calibrated_lora.h"
+#include "methods/common/svd.h"
 
 namespace graft {
 namespace {

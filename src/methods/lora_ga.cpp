@@ -13,6 +13,7 @@
 #include "core/check.h"
 #include "core/torch.h"
 #include "methods/common/calibrated_lora.h"
+#include "methods/common/svd.h"
 
 namespace graft {
 namespace {

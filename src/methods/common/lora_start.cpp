@@ -27,20 +27,6 @@ LoraStart from_components(const Tensor& b, const Tensor& a, double scale, const 
 
 }  // namespace
 
-Svd randomised_svd(const Tensor& matrix, int64_t r, int64_t iterations, at::Generator& generator) {
-  if (matrix.size(0) < matrix.size(1)) {
-    const Svd t = randomised_svd(matrix.t(), r, iterations, generator);
-    return {t.vh.t(), t.s, t.u.t()};
-  }
-  Tensor basis = std::get<0>(at::linalg_qr(at::mm(matrix, normal({matrix.size(1), r}, 1, matrix.options(), generator))));
-  for (int64_t i = 0; i < iterations; ++i) {
-    basis = std::get<0>(at::linalg_qr(at::mm(matrix.t(), basis)));
-    basis = std::get<0>(at::linalg_qr(at::mm(matrix, basis)));
-  }
-  auto [u, s, vh] = at::linalg_svd(at::mm(basis.t(), matrix), false);
-  return {at::mm(basis, u), s, vh};
-}
-
 bool changes_base(const Json& init) {
   return init == "pissa" || init == "olora" || svd_iterations(init) >= 0;
 }

@@ -13,13 +13,6 @@ void check_lora_start(const Json& init, bool loading, const std::string& tag);
 // PiSSA (arXiv 2404.02948) and OLoRA (arXiv 2406.01775) take a part of the weight into the factors and leave the rest.
 bool changes_base(const Json& init);
 
-// The first r singular components, by random vectors (arXiv 0909.4061) refined by k rounds with the matrix and its transpose. At
-// r = min(rows, columns) they are all of them, and exact.
-struct Svd {
-  Tensor u, s, vh;
-};
-Svd randomised_svd(const Tensor& matrix, int64_t r, int64_t iterations, at::Generator& generator);
-
 struct LoraStart {
   Tensor a, b;      // [r, in], [out, r]
   Tensor residual;  // what the base's weight becomes, W − s·BA; undefined: it stays
