@@ -99,7 +99,7 @@ const MethodRow kDeft{.name = "deft",
                       .format = Format::Peft,
                       .mergeable = true,
                       .identity = true,
-                      .learning_rate = 1e-3,
+                      .learning_rate = 3e-4,
                       .make = []() -> std::unique_ptr<Method> { return std::make_unique<Deft>(); }};
 
 }  // namespace graft

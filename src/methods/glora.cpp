@@ -82,7 +82,7 @@ class Glora : public WeightMethod {
                           std::vector<int64_t> vector, std::vector<int64_t> absent) {
       const std::string suffix = std::string("glora_") + name + ".";
       if (!wanted || kind == "none") {
-        frozen(kPeftPrefix + linear.path + "." + suffix + "zeros", zeros(absent, options), true);
+        kept_.push_back({kPeftPrefix + linear.path + "." + suffix + "zeros", zeros(absent, options)});
         return GloraPath();
       }
       if (kind == "vector") return GloraPath{value(suffix + "X", vector, !random), Tensor()};
@@ -121,7 +121,7 @@ const MethodRow kGlora{
     .format = Format::Peft,
     .mergeable = true,
     .identity = true,
-    .learning_rate = 1e-3,
+    .learning_rate = 5e-4,
     .make = []() -> std::unique_ptr<Method> { return std::make_unique<Glora>(); }};
 
 }  // namespace graft

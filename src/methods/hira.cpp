@@ -72,7 +72,7 @@ const MethodRow kHira{
     .format = Format::Peft,
     .mergeable = true,
     .identity = true,
-    .learning_rate = 3e-3,
+    .learning_rate = 5e-3,
     .make = []() -> std::unique_ptr<Method> { return std::make_unique<Hira>(); }};
 
 }  // namespace graft

@@ -102,7 +102,7 @@ const MethodRow kMiss{
     .format = Format::Peft,
     .mergeable = true,
     .identity = true,
-    .learning_rate = 5e-4,
+    .learning_rate = 2e-4,
     .make = []() -> std::unique_ptr<Method> { return std::make_unique<Miss>(); }};
 
 }  // namespace graft

@@ -14,6 +14,7 @@
 #include <cmath>
 
 #include "core/torch.h"
+#include "kernels/linear.h"
 #include "methods/common/base_params.h"
 #include "methods/common/init.h"
 #include "methods/common/weight_method.h"
@@ -38,15 +39,24 @@ struct RandloraConfig : WeightMethodConfig {
   }
 };
 
-// Cheaper as a matrix than on x: both products are as large as the base's.
+// Both products on x would be as large as the base's: ΔW is made as a matrix, unless a few rows are all that there is to do.
 struct RandloraEdit : DeltaEdit {
   Tensor a, b;           // views of the shared bases: [r, 1, min], [max, n, r]
   Tensor lambda, gamma;  // [r, n], [n, min]
   double scale = 1;
   bool transposed = false;
+  LowRank factors() const {
+    const Tensor wide = b.flatten(1), narrow = (lambda.unsqueeze(2) * a * gamma).flatten(0, 1);  // [max, n r], [n r, min]
+    return transposed ? LowRank{wide.t(), narrow.t(), scale} : LowRank{narrow, wide, scale};
+  }
   Tensor delta(const Tensor&) const override {
-    const Tensor product = at::mm(b.flatten(1), (lambda.unsqueeze(2) * a * gamma).flatten(0, 1)) * scale;
-    return transposed ? product.t() : product;
+    const auto [first, second, factor] = factors();
+    return at::mm(second, first) * factor;
+  }
+  Tensor without_drops(const Linear& base, const Tensor& x) const override {
+    if (at::GradMode::is_enabled() || 2 * x.size(0) > gamma.size(1)) return DeltaEdit::without_drops(base, x);
+    const auto [first, second, factor] = factors();
+    return kernels::low_rank_linears(x, {{base.weight, base.bias, first, second, factor}})[0];
   }
 };
 
@@ -130,7 +140,7 @@ const MethodRow kRandlora{.name = "randlora",
                           .format = Format::Peft,
                           .mergeable = true,
                           .identity = true,
-                          .learning_rate = 1e-3,
+                          .learning_rate = 3e-4,
                           .make = []() -> std::unique_ptr<Method> { return std::make_unique<Randlora>(); }};
 
 }  // namespace graft

@@ -110,7 +110,7 @@ const MethodRow kUnilora{.name = "unilora",
                          .format = Format::Peft,
                          .mergeable = true,
                          .identity = false,
-                         .learning_rate = 5e-3,
+                         .learning_rate = 2e-2,
                          .make = []() -> std::unique_ptr<Method> { return std::make_unique<Unilora>(); }};
 
 }  // namespace graft

@@ -85,7 +85,7 @@ const MethodRow kVera{.name = "vera",
                       .format = Format::Peft,
                       .mergeable = true,
                       .identity = true,
-                      .learning_rate = 4e-3,
+                      .learning_rate = 1e-2,
                       .make = []() -> std::unique_ptr<Method> { return std::make_unique<Vera>(); }};
 
 }  // namespace graft

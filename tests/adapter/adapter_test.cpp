@@ -65,7 +65,9 @@ void write_adapter(const Json& golden, const Model& base, const std::filesystem:
   double k = 0;
   for (auto& [name, shape] : golden["tensors"].items()) {  // in the order of the names
     const double number = k++;
-    if (name.find(".base_layer.weight") == std::string::npos)
+    if (name.ends_with(".zeros"))
+      tensors[name] = at::zeros(shape.get<std::vector<int64_t>>());
+    else if (name.find(".base_layer.weight") == std::string::npos)
       tensors[name] = formula(shape.get<std::vector<int64_t>>(), number, 0.2, is_adapter_gain(name));
     else
       tensors[name] = name.find("lm_head") == std::string::npos || base.config.tied_head ? base.tokens.weight : base.head.weight;

@@ -57,7 +57,7 @@ def fill_file(file):
     for key in [key for key in tensors if key.startswith("base_model.model.") and key.endswith((".randlora_A", ".randlora_B"))]:
         del tensors[key]  # copies of the shared bases under each layer
     for k, key in enumerate(sorted(tensors)):
-        if ".base_layer.weight" not in key:
+        if ".base_layer.weight" not in key and not key.endswith(".zeros"):
             gain = key.endswith(("ia3_l", "lora_magnitude_vector", "ln_tuning_layers.weight", ".scaling")) or (is_gain(key) and ".lora_" not in key)
             tensors[key] = formula(tensors[key].shape, k, 0.2, gain)
     for key in list(tensors):  # a tied head's factors and a tied copy are the embedding's
