@@ -54,6 +54,7 @@ class Both:
 
 QV = Both(["q_proj", "v_proj"], ["c_attn"])
 EMBED = Both(["embed_tokens", "q_proj"], ["wte", "c_attn"])
+SOME_TOKENS = list(range(3, 61, 2))  # the ids that are scored hold some of them
 HEAD = Both(["lm_head", "q_proj"], ["lm_head", "c_attn"])
 
 CASES = [
@@ -176,9 +177,9 @@ CASES = [
     Case("road", "ROAD", group_size=8, variant="road_4", modules_to_save=["lm_head"], bases=LLAMAS),
     Case("beft", "BEFT", bases=LLAMAS),
     Case("beft", "BEFT", target_modules=["q_proj"], modules_to_save=["lm_head"], bases=LLAMAS),
-    Case("trainable_tokens", "TRAINABLE_TOKENS", token_indices=[3, 7, 5]),
-    Case("trainable_tokens", "TRAINABLE_TOKENS", token_indices=[3, 60], target_modules=Both(["embed_tokens"], ["wte"]), init_weights=False),
-    Case("trainable_tokens", "TRAINABLE_TOKENS", token_indices=[9, 8], target_modules=["embed_tokens", "lm_head"], bases=("llama",)),
+    Case("trainable_tokens", "TRAINABLE_TOKENS", token_indices=SOME_TOKENS, label="defaults"),
+    Case("trainable_tokens", "TRAINABLE_TOKENS", token_indices=SOME_TOKENS[::-1], target_modules=Both(["embed_tokens"], ["wte"]), init_weights=False, label="init_weights=False"),
+    Case("trainable_tokens", "TRAINABLE_TOKENS", token_indices=SOME_TOKENS, target_modules=["embed_tokens", "lm_head"], bases=("llama",), label="embedding and head"),
     Case("prefix_tuning", "PREFIX_TUNING", num_virtual_tokens=5, merges=False),
     Case("prefix_tuning", "PREFIX_TUNING", num_virtual_tokens=3, prefix_projection=True, encoder_hidden_size=16, merges=False),
     Case("prefix_tuning", "PREFIX_TUNING", num_virtual_tokens=3, init_weights="zero", merges=False),
