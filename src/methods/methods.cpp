@@ -7,7 +7,7 @@ namespace graft {
 extern const MethodRow
     kLora, kRsLora, kDora, kAdaLora,
     kLoraPlus, kLoraFa, kRiemannianLora, kPissa, kOlora, kMica,
-    kEva, kCorda, kLoraGa,
+    kEva, kCorda, kLoraGa, kBdLora,
     kVera, kLoha, kLokr, kHira, kDelora, kGralora, kMiss, kRandlora, kVblora,
     kUnilora, kTinylora, kKasa, kPeanut, kDeft, kGlora,
     kOft, kBoft, kHra, kPsoft,
@@ -23,7 +23,7 @@ std::span<const MethodRow> methods() {
       // Low rank.
       kLora, kRsLora, kDora, kAdaLora,
       kLoraPlus, kLoraFa, kRiemannianLora, kPissa, kOlora, kMica,
-      kEva, kCorda, kLoraGa,
+      kEva, kCorda, kLoraGa, kBdLora,
       kVera, kLoha, kLokr, kHira, kDelora, kGralora, kMiss, kRandlora, kVblora,
       kUnilora, kTinylora, kKasa, kPeanut, kDeft, kGlora,
       // Orthogonal.

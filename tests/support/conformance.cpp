@@ -218,6 +218,8 @@ std::vector<Case> method_cases() {
       {"prompt_tuning", {{"num_virtual_tokens", 3}, {"prompt_tuning_init", "SAMPLE_VOCAB"}}},
       {"p_tuning", {{"num_virtual_tokens", 3}, {"encoder_hidden_size", 6}}},
       {"p_tuning", {{"num_virtual_tokens", 3}, {"encoder_hidden_size", 4}, {"encoder_reparameterization_type", "LSTM"}, {"few", true}}},
+      {"bdlora", {{"r", 4}, {"target_modules", "all-linear"}}},
+      {"bdlora", {{"r", 4}, {"nblocks", 4}, {"target_modules", "all-linear"}, {"match_strict", false}, {"target_modules_bd_a", {"v_proj", "c_attn"}}, {"few", true}}},
       {"lisa", {{"lisa_activated_layers", 1}, {"lisa_interval_steps", 2}}},
       {"galore", {{"rank", 3}, {"update_proj_gap", 2}}},
       {"last_k_layers", {{"k", 1}, {"train_norm", true}}},

@@ -97,6 +97,10 @@ CASES = [
     Case("pissa", "LORA", r=3, init_lora_weights="olora", bases=LLAMAS),
     Case("mica", "LORA", r=3, init_lora_weights="mica", target_modules="all-linear"),
     Case("mica", "LORA", r=2, init_lora_weights="mica", target_modules=EMBED, apart=("llama_tied", "gpt2")),
+    # PEFT fails on Conv1D.
+    Case("bdlora", "LORA", r=4, use_bdlora={"nblocks": 2, "target_modules_bd_a": ["o_proj", "down_proj"], "target_modules_bd_b": ["q_proj", "k_proj", "v_proj", "up_proj", "gate_proj"]},
+         target_modules="all-linear", bases=LLAMAS),
+    Case("bdlora", "LORA", r=4, use_bdlora={"nblocks": 4, "target_modules_bd_a": ["layers.1.self_attn"], "match_strict": False}, bases=LLAMAS),
     Case("adalora", "ADALORA", init_r=4, target_r=2, total_step=10, target_modules=Both(["q_proj", "v_proj", "down_proj"], ["c_attn", "mlp.c_proj"])),
     Case("adalora", "ADALORA", init_r=4, target_r=2, total_step=10, tinit=1, tfinal=2, lora_alpha=20, bias="all", modules_to_save=["lm_head"]),
     Case("vera", "VERA", r=6, d_initial=0.7),

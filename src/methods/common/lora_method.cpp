@@ -144,7 +144,7 @@ void LoraMethod::adapt_linear(AttachContext& context, const Target& target, int6
                 "choose a smaller r or other target_modules");
   const LoraConfig& o = options();
   const LoraStart begin = start(context, linear, r, scale);
-  auto edit = std::make_shared<LoraEdit>();
+  auto edit = make_edit(linear);
   edit->scale = scale;
   edit->dropout = o.lora_dropout;
   const std::string name = kPeftPrefix + linear.path + ".lora_";

@@ -42,6 +42,8 @@ class LoraMethod : public Method {
   // Where the factors start: init_lora_weights, as far as the base's own weights tell.
   virtual LoraStart start(AttachContext& context, const Linear& linear, int64_t r, double scale);
   virtual LoraStart embedding_start(AttachContext& context, const Tensor& weight, int64_t r);  // weight [vocab, width]
+  // What computes with the factors of a linear, in case they mean something else.
+  virtual std::shared_ptr<LoraEdit> make_edit(const Linear& /*linear*/) { return std::make_shared<LoraEdit>(); }
   // Whether a start leaves another base behind, so that files hold twice the rank.
   virtual bool moves_base() { return changes_base(options().init_lora_weights); }
 
