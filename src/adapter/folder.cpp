@@ -39,19 +39,17 @@ const MethodRow& row_of_type(const std::string& type, const Json& json, const st
   usage_error("adapter", fmt::format("{}: peft_type '{}' is not supported", source, type), suggest(type, known));
 }
 
-// AdapterHub names no preset: the row whose defaults agree with most of the file's options reads it.
-const MethodRow& nearest_adapterhub_row(const Json& config) {
+// AdapterHub names no preset: the row that fits the file best reads it.
+const MethodRow& adapterhub_row(const Json& config, const std::string& source) {
   const MethodRow* best = nullptr;
-  int best_score = -1;
+  int best_fit = -1;
   for (auto& row : methods()) {
     if (row.format != Format::AdapterHub) continue;
-    const auto method = row.make();
-    const Json defaults = to_json(method->config());
-    int score = 0;
-    for (auto& [key, value] : defaults.items()) score += config.contains(key) && config[key] == value;
-    if (score > best_score) best_score = score, best = &row;
+    if (const int fit = row.make()->file_fit(config); fit > best_fit) best_fit = fit, best = &row;
   }
-  CHECK_THAT(best, "no method of AdapterHub's format");
+  if (!best)
+    usage_error("adapter", fmt::format("{}: AdapterHub's architecture {} with these options is not supported", source, json_line(config.value("architecture", Json()))),
+                "graft methods lists what is");
   return *best;
 }
 
@@ -78,11 +76,8 @@ ParsedConfig parse_config(const fs::path& file) {
   if (json.contains("config") && !json.contains("peft_type")) {
     if (json["config"].is_string()) return {&find_method(json["config"].get<std::string>()), Json::object(), text("model_name"), text("name"), true, writer_of(json)};
     if (!json["config"].is_object()) usage_error("adapter", fmt::format("{}: config must be a mapping of AdapterHub's options, or a preset's name", source));
-    if (json["config"].contains("architecture") && !json["config"]["architecture"].is_null())
-      usage_error("adapter", fmt::format("{}: AdapterHub's architecture {} is not supported", source, json_line(json["config"]["architecture"])),
-                  "bottleneck adapters are");
     if (text("name").empty()) input_error("adapter", fmt::format("{} has no name, which the tensors' names hold", source));
-    return {&nearest_adapterhub_row(json["config"]), json["config"], text("model_name"), text("name"), true, writer_of(json)};
+    return {&adapterhub_row(json["config"], source), json["config"], text("model_name"), text("name"), true, writer_of(json)};
   }
   const std::string type = text("peft_type");
   if (type.empty()) input_error("adapter", fmt::format("{} has no peft_type", source), "is this an adapter's folder?");
@@ -92,9 +87,7 @@ ParsedConfig parse_config(const fs::path& file) {
 std::unique_ptr<Method> configured(const ParsedConfig& parsed, const std::string& source) {
   auto method = parsed.row->make();
   if (parsed.adapterhub) {
-    Json options = parsed.options;
-    options.erase("architecture");
-    method->read_file_config(options, source + parsed.writer);
+    method->read_file_config(parsed.options, source + parsed.writer);
     return method;
   }
   const auto names = field_names(method->config());
@@ -155,8 +148,11 @@ AdapterFile read_adapter(const fs::path& given) {
   const SafetensorsFile weights(file.weights);
   for (auto& [name, info] : weights.tensors()) {
     std::string key = name;
-    const std::string infix = ".adapters." + parsed.adapter_name + ".";
-    if (const size_t at = key.find(infix); parsed.adapterhub && at != std::string::npos) key.replace(at, infix.size(), ".adapters.default.");
+    // AdapterHub's adapter has a name inside the tensors' names.
+    for (const std::string kind : {"adapters", "loras", "prefix_tunings", "prefix_gates", "refts", "shared_parameters", "invertible_adapters"}) {
+      const std::string infix = "." + kind + "." + parsed.adapter_name + ".";
+      if (const size_t at = key.find(infix); parsed.adapterhub && at != std::string::npos) key.replace(at, infix.size(), "." + kind + ".default.");
+    }
     file.tensors.emplace_back(key, weights.tensor(name));
   }
   return file;

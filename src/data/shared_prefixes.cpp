@@ -65,7 +65,8 @@ class Tree {
 
 }  // namespace
 
-bool can_share_prefixes(const ModelConfig& config) {
+bool can_share_prefixes(const ModelConfig& config, const Sites& sites) {
+  if (sites.reads() == Reads::Document) return false;
   return std::none_of(config.ropes.begin(), config.ropes.end(), [](const Rope& rope) { return rope.kind == "dynamic" || rope.kind == "longrope"; });
 }
 

@@ -7,6 +7,7 @@
 #include "data/turns.h"
 #include "model/batch.h"
 #include "model/config.h"
+#include "sites/sites.h"
 
 namespace graft {
 
@@ -22,8 +23,8 @@ struct PackedSequences {
   std::vector<int64_t> sequence;
 };
 
-// Whether a document's keys depend on nothing that stands behind them. "dynamic" and "longrope" rotate by the whole length.
-bool can_share_prefixes(const ModelConfig& config);
+// Whether a document's keys depend on nothing that stands behind them. "dynamic" and "longrope" rotate by the whole length; an edit may read whole documents.
+bool can_share_prefixes(const ModelConfig& config, const Sites& sites);
 
 // Batches of about `tokens` rows, shared beginnings counted once. Every sequence keeps a document of its own, which holds at least
 // its last token and all positions from which something is learned. Without `share`: whole sequences in the order given.

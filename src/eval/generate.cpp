@@ -57,7 +57,7 @@ std::vector<std::vector<int64_t>> generate(const Model& model, const Sites& site
   std::vector<size_t> order(prompts.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return prompts[a].size() < prompts[b].size(); });
-  const int64_t extra = sites.input_row_count() + sites.kv_row_count();
+  const int64_t extra = sites.input_row_count() + sites.kv_shift();
   if (const int64_t most = order.empty() ? 0 : static_cast<int64_t>(prompts[order.back()].size()) + extra + config.max_new_tokens;
       most > model.config.max_positions && !model.positions.weight.defined())
     log_info("up to {} positions are asked for, but the model was made for {}: texts that reach beyond are of little worth", most, model.config.max_positions);
@@ -71,7 +71,7 @@ std::vector<std::vector<int64_t>> generate(const Model& model, const Sites& site
       longest = std::max(longest, static_cast<int64_t>(prompt.size()));
       sequences.push_back({prompt, static_cast<int64_t>(prompt.size())});
     }
-    auto [batch, sequence] = std::move(pack_sequences(sequences, std::numeric_limits<int64_t>::max(), can_share_prefixes(model.config))[0]);
+    auto [batch, sequence] = std::move(pack_sequences(sequences, std::numeric_limits<int64_t>::max(), can_share_prefixes(model.config, sites))[0]);
     std::vector<Sequence> alive;
     for (const int64_t i : sequence)
       if (i >= 0) {
@@ -86,6 +86,7 @@ std::vector<std::vector<int64_t>> generate(const Model& model, const Sites& site
         for (auto& s : alive) {
           for (auto* ids : {&prompts[s.prompt], &std::as_const(results[s.prompt])}) batch.ids.insert(batch.ids.end(), ids->begin(), ids->end());
           batch.starts.push_back(batch.tokens());
+          batch.prompts.push_back(static_cast<int64_t>(prompts[s.prompt].size()));
         }
         cache.lengths.assign(alive.size(), 0);
         cache.positions.assign(alive.size(), 0);

@@ -55,6 +55,9 @@ class Method {
   // The method's part of the adapter's configuration file, and back.
   virtual Json file_config(const Model& model) { (void)model; return to_json(config()); }
   virtual void read_file_config(const Json& json, const std::string& tag) { from_json(config(), json, tag, ignored_keys()); }
+  // How well this method with its defaults fits a configuration of AdapterHub, which names no method: −1 where it cannot read it, else more for
+  // every option that agrees.
+  virtual int file_fit(const Json& /*config*/) const { return -1; }
   // --- what training calls ---
   // The planned number of optimizer steps, before the first of them.
   virtual void start_training(int64_t /*steps*/) {}

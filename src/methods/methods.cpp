@@ -14,7 +14,11 @@ extern const MethodRow
     kFourierFt, kWaveFt, kC3a, kShira,
     kIa3, kRoad, kBeft,
     kHoulsby, kPfeiffer, kParallel,
+    kCompacter, kCompacterPp, kAdapterDrop, kAdapterPlus,
     kPrefixTuning, kPromptTuning, kPTuning,
+    kLlamaAdapter, kCpt,
+    kLoReft, kNoReft, kDiReft,
+    kMam, kUniPelt,
     kFull, kBitFit, kLnTuning, kLastKLayers, kTrainableTokens,
     kLisa, kGaLore;
 
@@ -34,8 +38,14 @@ std::span<const MethodRow> methods() {
       kIa3, kRoad, kBeft,
       // Bottleneck adapters.
       kHoulsby, kPfeiffer, kParallel,
+      kCompacter, kCompacterPp, kAdapterDrop, kAdapterPlus,
       // Prompts.
       kPrefixTuning, kPromptTuning, kPTuning,
+      kLlamaAdapter, kCpt,
+      // Representations.
+      kLoReft, kNoReft, kDiReft,
+      // Combinations.
+      kMam, kUniPelt,
       // Selective.
       kFull, kBitFit, kLnTuning, kLastKLayers, kTrainableTokens,
       kLisa, kGaLore,

@@ -30,6 +30,13 @@ void append_rows(Tensor& cached, const KvCache& cache, const Tensor& rows) {
     for (int64_t h = 0; h < heads; ++h, source += bytes) std::memcpy(target + static_cast<size_t>((cache.slots[i] * heads + h) * capacity + cache.lengths[i]) * bytes, source, bytes);
 }
 
+// A document's own rows in front.
+kernels::PrefixRows scaled_for(const KvRows& extra, int64_t document) {
+  if (!extra.factors.defined()) return extra.front;
+  const Tensor factors = extra.factors[document].to(extra.front.k.scalar_type());
+  return {extra.front.k * factors[0], extra.front.v * factors[1]};
+}
+
 // What documents behind `parent` see in front of their own rows: prefix rows, then the rows of the documents that they continue.
 kernels::PrefixRows rows_in_front(const Tensor& k, const Tensor& v, const kernels::PrefixRows& prefix, const Pass& pass, int64_t parent) {
   if (parent < 0) return prefix;
@@ -46,23 +53,26 @@ kernels::PrefixRows rows_in_front(const Tensor& k, const Tensor& v, const kernel
   return keys.size() == 1 ? kernels::PrefixRows{keys[0], values[0]} : kernels::PrefixRows{at::cat(keys), at::cat(values)};
 }
 
-// Neighbours that continue the same document are one call.
-Tensor attend_whole(const Tensor& q, const Tensor& k, const Tensor& v, const kernels::PrefixRows& prefix, const kernels::AttentionShape& shape, const Pass& pass) {
-  if (pass.parents.empty()) return kernels::packed_attention(q, k, v, pass.starts, shape, prefix);
+// Neighbours that continue the same document, and see the same rows in front, are one call.
+Tensor attend_whole(const Heads& h, const KvRows& extra, const kernels::AttentionShape& shape, const Pass& pass) {
+  if (pass.parents.empty() && !extra.factors.defined()) return kernels::packed_attention(h.q, h.k, h.v, pass.starts, shape, extra.front);
+  kernels::AttentionShape part_shape = shape;
+  part_shape.device_starts = Tensor();
   std::vector<Tensor> outputs;
   for (int64_t first = 0, end = 0; first < pass.documents(); first = end) {
     const int64_t begin = pass.starts[first];
     std::vector<int64_t> starts{0};
-    for (end = first; end < pass.documents() && pass.parent(end) == pass.parent(first); ++end) starts.push_back(pass.starts[end + 1] - begin);
+    for (end = first; end < pass.documents() && pass.parent(end) == pass.parent(first) && (end == first || !extra.factors.defined()); ++end)
+      starts.push_back(pass.starts[end + 1] - begin);
     const auto of = [&](const Tensor& x) { return x.narrow(0, begin, starts.back()); };
-    outputs.push_back(kernels::packed_attention(of(q), of(k), of(v), starts, shape, rows_in_front(k, v, prefix, pass, pass.parent(first))));
+    outputs.push_back(
+        kernels::packed_attention(of(h.q), of(h.k), of(h.v), starts, part_shape, rows_in_front(h.k, h.v, scaled_for(extra, first), pass, pass.parent(first))));
   }
   return at::cat(outputs);
 }
 
 // The first call fills the cache with whole documents behind the prefix rows; later calls append one row a sequence.
-Tensor attend_cached(int64_t layer, const Tensor& q, const Tensor& k, const Tensor& v, const kernels::PrefixRows& prefix,
-                     const kernels::AttentionShape& shape, const Pass& pass) {
+Tensor attend_cached(int64_t layer, const Heads& h, const KvRows& extra, const kernels::AttentionShape& shape, const Pass& pass) {
   KvCache& cache = *pass.cache;
   Tensor &keys = cache.k[layer], &values = cache.v[layer];
   if (cache.lengths[0] == 0) {
@@ -70,44 +80,53 @@ Tensor attend_cached(int64_t layer, const Tensor& q, const Tensor& k, const Tens
     CHECK_THAT(static_cast<int64_t>(documents.size()) == cache.sequences(), "the cache holds {} sequences, the batch {}", cache.sequences(), documents.size());
     for (int64_t i = 0; i < cache.sequences(); ++i) {
       const int64_t begin = pass.starts[documents[i]], rows = pass.starts[documents[i] + 1] - begin, slot = cache.slots[i];
-      const auto front = rows_in_front(k, v, prefix, pass, pass.parent(documents[i]));
-      const int64_t extra = front.k.defined() ? front.k.size(0) : 0;
-      if (extra) {
+      const auto front = rows_in_front(h.k, h.v, scaled_for(extra, documents[i]), pass, pass.parent(documents[i]));
+      const int64_t count = front.k.defined() ? front.k.size(0) : 0;
+      if (count) {
         store_rows(keys, slot, 0, front.k);
         store_rows(values, slot, 0, front.v);
       }
-      store_rows(keys, slot, extra, k.narrow(0, begin, rows));
-      store_rows(values, slot, extra, v.narrow(0, begin, rows));
+      store_rows(keys, slot, count, h.k.narrow(0, begin, rows));
+      store_rows(values, slot, count, h.v.narrow(0, begin, rows));
     }
-    return attend_whole(q, k, v, prefix, shape, pass);
+    return attend_whole(h, extra, shape, pass);
   }
   CHECK_THAT(pass.rows() == cache.sequences(), "a warm cache takes one token a sequence");
-  append_rows(keys, cache, k);
-  append_rows(values, cache, v);
+  append_rows(keys, cache, h.k);
+  append_rows(values, cache, h.v);
   std::vector<int64_t> lengths = cache.lengths;
   for (auto& length : lengths) ++length;
-  return kernels::decode_attention(q, {keys, values, cache.slots}, lengths, shape);
+  return kernels::decode_attention(h.q, {keys, values, cache.slots}, lengths, shape);
+}
+
+// softmax(q kᵀ · scale) v for every query over the same few rows. → [rows, heads · head_dim]
+Tensor attend_beside(const Tensor& q, const kernels::PrefixRows& rows, double scale) {
+  const int64_t n = q.size(0), kv = rows.k.size(1), each = q.size(1) / kv, d = q.size(2);
+  const Tensor queries = q.view({n, kv, each, d}).permute({1, 2, 0, 3}).reshape({kv, each * n, d});
+  const Tensor scores = at::matmul(queries, rows.k.permute({1, 2, 0})) * scale;
+  const Tensor weights = at::softmax(scores, -1, at::promote_types(scores.scalar_type(), at::kFloat)).to(q.scalar_type());
+  return at::matmul(weights, rows.v.transpose(0, 1)).view({kv, each, n, d}).permute({2, 0, 1, 3}).reshape({n, q.size(1) * d});
 }
 
 }  // namespace
 
-Tensor attend(const Model& model, int64_t i, const Tensor& q_plain, const Tensor& k_plain, const Tensor& v, const Sites& board, const Pass& pass) {
+Tensor attend(const Model& model, int64_t i, const Heads& plain, const KvRows& extra, const Pass& pass, Beside* beside) {
   const auto& c = model.config;
   const LayerOptions& layer = c.layer[static_cast<size_t>(i)];
-  Tensor q = q_plain, k = k_plain;
+  Heads h = plain;
   if (layer.rope >= 0) {
     const Angles& angles = pass.angles[static_cast<size_t>(layer.rope)];
-    q = kernels::rope(q, angles.cos, angles.sin, c.rope_interleaved);
-    k = kernels::rope(k, angles.cos, angles.sin, c.rope_interleaved);
+    h.q = kernels::rope(h.q, angles.cos, angles.sin, c.rope_interleaved);
+    h.k = kernels::rope(h.k, angles.cos, angles.sin, c.rope_interleaved);
   }
   kernels::AttentionShape shape(layer.scale);
   shape.window = layer.window;
   shape.softcap = c.attention_softcap;
   shape.key_bias = pass.key_bias;
   shape.device_starts = pass.device_starts;
-  const kernels::PrefixRows prefix = board.kv(i);
-  const Tensor out = pass.cache ? attend_cached(i, q, k, v, prefix, shape, pass) : attend_whole(q, k, v, prefix, shape, pass);
-  return out.reshape({q.size(0), c.heads * c.head_dim});
+  if (beside) beside->result = attend_beside(h.q, beside->rows, layer.scale);
+  const Tensor out = pass.cache ? attend_cached(i, h, extra, shape, pass) : attend_whole(h, extra, shape, pass);
+  return out.reshape({h.q.size(0), c.heads * c.head_dim});
 }
 
 }  // namespace graft

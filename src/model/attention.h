@@ -4,7 +4,15 @@
 
 namespace graft {
 
-// q [rows, heads, head_dim], k, v [rows, kv_heads, head_dim] → [rows, heads · head_dim].
-Tensor attend(const Model& model, int64_t layer, const Tensor& q, const Tensor& k, const Tensor& v, const Sites& board, const Pass& pass);
+struct Heads {
+  Tensor q, k, v;  // [rows, heads, head_dim], [rows, kv_heads, head_dim]
+};
+
+// → [rows, heads · head_dim]. With the keys and values of a side edit, its softmax(q kᵀ) v goes to `beside`, in the same shape.
+struct Beside {
+  kernels::PrefixRows rows;
+  Tensor result;
+};
+Tensor attend(const Model& model, int64_t layer, const Heads& heads, const KvRows& extra, const Pass& pass, Beside* beside = nullptr);
 
 }  // namespace graft

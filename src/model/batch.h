@@ -13,6 +13,9 @@ struct Batch {
   // Empty, or for each document the earlier one whose tokens (and those that it continues in turn) it sees in front of its own; -1: none.
   std::vector<int64_t> parents;
 
+  // Empty, or for each document how many of its sequence's tokens are the prompt; else the first token that is learned says so (sites/edit.h).
+  std::vector<int64_t> prompts = {};
+
   int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
   int64_t documents() const { return starts.empty() ? 0 : static_cast<int64_t>(starts.size()) - 1; }
   int64_t parent(int64_t document) const { return parents.empty() ? -1 : parents[static_cast<size_t>(document)]; }

@@ -14,10 +14,6 @@
 namespace graft {
 namespace {
 
-struct Heads {
-  Tensor q, k, v;  // [rows, heads, head_dim], [rows, kv_heads, head_dim]
-};
-
 // From a fused weight's output. Grouped: for each group its queries, one key and one value; where attention has a key for
 // each query head, all heads of a group get the group's.
 Heads split_fused(const ModelConfig& c, const Tensor& qkv) {
@@ -32,11 +28,11 @@ Heads split_fused(const ModelConfig& c, const Tensor& qkv) {
   return {groups.narrow(2, 0, each).reshape({rows, c.heads, d}), shared(each), shared(each + 1)};
 }
 
-Heads project(const Model& m, const Block& b, int64_t i, const Tensor& n, const Sites& board) {
+Heads project(const Model& m, const Block& b, At at, const Tensor& n, const Sites& board) {
   const auto& c = m.config;
-  if (!b.qkv.path.empty()) return split_fused(c, board.linear(Site::Qkv, i, b.qkv, n));
+  if (!b.qkv.path.empty()) return split_fused(c, board.linear(Site::Qkv, at, b.qkv, n));
   const Sites::Member members[] = {{Site::Q, &b.q}, {Site::K, &b.k}, {Site::V, &b.v}};
-  const auto parts = board.linears(i, members, n);
+  const auto parts = board.linears(at, members, n);
   const auto split = [&](const Tensor& x, int64_t heads) { return x.view({x.size(0), heads, c.head_dim}); };
   return {split(parts[0], c.heads), split(parts[1], c.kv_heads), split(parts[2], c.kv_heads)};
 }
@@ -51,23 +47,33 @@ Tensor norm_heads(const ModelConfig& c, const std::vector<Norm>& norms, const Te
   return kernels::layer_norm(x, {}, {}, c.norm_eps) * gain.to(x.scalar_type());
 }
 
-// Behind the attention of the last block only the rows that are asked for go on.
+// Behind the attention of the last block only the rows that are asked for go on, unless an edit counts rows.
 Tensor wanted(const Model& m, int64_t i, const Tensor& x, const Pass& pass) {
-  return pass.wanted.defined() && i + 1 == m.layers() ? x.index_select(0, pass.wanted) : x;
+  return pass.wanted.defined() && i + 1 == m.layers() && !pass.layout ? x.index_select(0, pass.wanted) : x;
 }
 
 Tensor attention(const Model& m, const Block& b, int64_t i, const Tensor& n, const Sites& board, const Pass& pass) {
-  Heads h = project(m, b, i, n, board);
+  const At at(i, pass.layout.get());
+  Heads h = project(m, b, at, n, board);
   if (m.config.qk_norm != QkNorm::None) {
     board.visited(Site::QNorm, i);
     h.q = norm_heads(m.config, b.q_norms, h.q);
     board.visited(Site::KNorm, i);
     h.k = norm_heads(m.config, b.k_norms, h.k);
   }
-  return board.linear(Site::O, i, b.o, wanted(m, i, attend(m, i, h.q, h.k, h.v, board, pass), pass));
+  const bool warm = pass.cache && pass.cache->lengths[0] > 0;  // then the rows in front lie in the cache
+  const KvRows extra = warm ? KvRows{} : board.kv(at, n);
+  const SideEdit* side = board.side(i);
+  if (!side) return board.linear(Site::O, at, b.o, wanted(m, i, attend(m, i, h, extra, pass), pass));
+  const Heads beside_heads = project(m, b, i, side->rows().to(n.scalar_type()), Sites(m.layers()));
+  Beside beside{{m.config.qk_norm == QkNorm::None ? beside_heads.k : norm_heads(m.config, b.k_norms, beside_heads.k), beside_heads.v}, {}};
+  const Tensor own = attend(m, i, h, extra, pass, &beside), gate = side->gate();
+  const Tensor gated = (beside.result.to(gate.scalar_type()) * gate).to(own.scalar_type());
+  if (!side->behind_output()) return board.linear(Site::O, at, b.o, wanted(m, i, own + gated, pass));
+  return board.linear(Site::O, at, b.o, wanted(m, i, own, pass)) + wanted(m, i, gated, pass);
 }
 
-Tensor mlp(const Model& m, const Block& b, int64_t i, const Tensor& n, const Sites& board, bool values_needed) {
+Tensor mlp(const Model& m, const Block& b, At i, const Tensor& n, const Sites& board, bool values_needed) {
   const auto& c = m.config;
   Tensor inner;
   if (!b.gate_up.path.empty()) {
@@ -98,6 +104,7 @@ Tensor normalised(const ModelConfig& c, const Norm& norm, const Tensor& x) {
 Tensor decoder_block(const Model& m, int64_t i, const Tensor& input, const Sites& board, const Pass& pass) {
   const Block& b = m.blocks[static_cast<size_t>(i)];
   const auto& c = m.config;
+  const At at(i, pass.layout.get());
   const auto norm = [&](Site site, const Norm& n, const Tensor& x) {
     if (!n.path.empty()) board.visited(site, i);
     return normalised(c, n, x);
@@ -105,14 +112,14 @@ Tensor decoder_block(const Model& m, int64_t i, const Tensor& input, const Sites
   // What a sub-layer adds to the stream: behind its own norm, scaled, and open to edits.
   const auto added = [&](Site norm_site, const Norm& post, Site site, const Tensor& y, const Tensor& residual) {
     const Tensor behind = norm(norm_site, post, y);
-    return board.hidden(site, i, c.residual_scale == 1 ? behind : behind * c.residual_scale, residual);
+    return board.hidden(site, at, c.residual_scale == 1 ? behind : behind * c.residual_scale, residual);
   };
   // f(n2 x), or f(x) for an x that is normalised already.
   const bool read_behind = !b.post_norm2.path.empty() || c.norm_after || board.has_edit(Site::MlpOut, i) || board.has_edit(Site::BlockOut, i);
   const auto feed_forward = [&](const Tensor& from, bool normed) {
-    const auto run = [&m, &b, &board, i, normed](const Tensor& x, bool values_needed) {
+    const auto run = [&m, &b, &board, i, normed, layout = pass.layout](const Tensor& x, bool values_needed) {
       if (!normed && !b.norm2.path.empty()) board.visited(Site::Norm2, i);
-      return mlp(m, b, i, normed ? x : normalised(m.config, b.norm2, x), board, values_needed);
+      return mlp(m, b, At(i, layout.get()), normed ? x : normalised(m.config, b.norm2, x), board, values_needed);
     };
     if (i < pass.recomputed.mlps && i >= pass.recomputed.blocks) return checkpointed([run](const Tensor& x, bool again) { return run(x, !again); }, from);
     return run(from, !pass.again || read_behind);
@@ -122,7 +129,7 @@ Tensor decoder_block(const Model& m, int64_t i, const Tensor& input, const Sites
   const Tensor mixed = added(Site::PostNorm1, b.post_norm1, Site::AttnOut, attention(m, b, i, n, board, pass), stream);
   if (c.parallel) {
     const Tensor y = b.norm2.path.empty() ? feed_forward(wanted(m, i, n, pass), true) : feed_forward(wanted(m, i, input, pass), false);
-    return board.hidden(Site::BlockOut, i, stream + mixed + added(Site::PostNorm2, b.post_norm2, Site::MlpOut, y, stream));
+    return board.hidden(Site::BlockOut, at, stream + mixed + added(Site::PostNorm2, b.post_norm2, Site::MlpOut, y, stream));
   }
   Tensor x = stream + mixed;
   if (c.norm_after) x = norm(Site::Norm1, b.norm1, x);
@@ -130,7 +137,7 @@ Tensor decoder_block(const Model& m, int64_t i, const Tensor& input, const Sites
   const Tensor y = feed_forward(x, c.norm_after || c.residual_from_norm);
   x = x + added(Site::PostNorm2, b.post_norm2, Site::MlpOut, y, x);
   if (c.norm_after) x = norm(Site::Norm2, b.norm2, x);
-  return board.hidden(Site::BlockOut, i, x);
+  return board.hidden(Site::BlockOut, at, x);
 }
 
 }  // namespace graft

@@ -1,5 +1,8 @@
 #include "model/decoder.h"
 
+#include <algorithm>
+#include <numeric>
+
 #include "core/check.h"
 #include "core/device.h"
 #include "core/torch.h"
@@ -12,11 +15,11 @@ namespace {
 
 Tensor index_tensor(const std::vector<int64_t>& values, at::Device device) { return moved(at::tensor(values, at::kLong), device); }
 
-// lengths: positions of each document, prefix and virtual rows included.
-void add_positions(const Model& model, const std::vector<int64_t>& lengths, Pass& pass) {
+// lengths: positions of each document, prefix and virtual rows included. A document has `more_keys` keys beside them.
+void add_positions(const Model& model, const std::vector<int64_t>& lengths, int64_t more_keys, Pass& pass) {
   for (auto& rope : model.config.ropes) pass.angles.push_back(rope_angles(rope, model.config, pass.positions, pass.starts, lengths, model.dtype()));
   if (model.config.alibi != Alibi::None)
-    pass.key_bias = moved(alibi_bias(model.config, *std::max_element(lengths.begin(), lengths.end())), model.device());
+    pass.key_bias = moved(alibi_bias(model.config, *std::max_element(lengths.begin(), lengths.end()) + more_keys), model.device());
 }
 
 Tensor scaled(const Tensor& x, double scale) { return scale == 1 ? x : x * scale; }
@@ -31,6 +34,56 @@ Tensor embed(const Model& model, const Sites& sites, const Pass& pass) {
   if (model.positions.weight.defined()) x = x + at::embedding(model.positions.weight, pass.positions + c.position_offset).to(model.dtype());
   if (!model.embed_norm.path.empty()) sites.visited(Site::EmbedNorm, -1);
   return normalised(c, model.embed_norm, x);
+}
+
+// The documents as edits see them. `lengths`: tokens of each sequence up to the end of each document.
+std::shared_ptr<const Documents> documents_for_edits(const Sites& sites, const Batch& batch, const std::vector<int64_t>& lengths, const Pass& pass, at::Device device) {
+  if (sites.reads() == Reads::Row) return nullptr;
+  auto layout = std::make_shared<Documents>();
+  layout->starts = pass.starts;
+  size_t next = 0;  // in batch.predict
+  for (int64_t d = 0; d < batch.documents(); ++d) {
+    const int64_t tokens = batch.starts[d + 1] - batch.starts[d], before = lengths[d] - tokens;
+    while (next < batch.predict.size() && batch.predict[next] < batch.starts[d]) ++next;
+    int64_t prompt = lengths[d];
+    if (!batch.prompts.empty()) prompt = batch.prompts[d];
+    else if (next < batch.predict.size() && batch.predict[next] < batch.starts[d + 1] && (batch.predict[next] > batch.starts[d] || before > 0))
+      prompt = before + batch.predict[next] - batch.starts[d] + 1;
+    layout->first.push_back(lengths[d] - (pass.starts[d + 1] - pass.starts[d]));
+    layout->prompt.push_back(prompt);
+  }
+  std::vector<int64_t> of_row;
+  std::vector<float> share;
+  for (int64_t d = 0; d < layout->count(); ++d)
+    for (int64_t row = layout->starts[d]; row < layout->starts[d + 1]; ++row) {
+      const int64_t position = layout->first[d] + row - layout->starts[d];
+      of_row.push_back(d);
+      share.push_back(position >= 0 && position < layout->prompt[d] ? 1 / static_cast<float>(layout->prompt[d]) : 0);
+    }
+  layout->of_row = index_tensor(of_row, device);
+  if (sites.reads() == Reads::Document) {
+    CHECK_THAT(std::all_of(batch.parents.begin(), batch.parents.end(), [](int64_t parent) { return parent < 0; }),
+               "an edit that reads whole documents cannot share their beginnings");
+    layout->share = moved(at::tensor(share, at::kFloat), device);
+  }
+  return layout;
+}
+
+// The same for single tokens behind what a cache holds.
+std::shared_ptr<const Documents> documents_for_edits(const Sites& sites, KvCache& cache, at::Device device) {
+  if (sites.reads() == Reads::Row) return nullptr;
+  auto layout = std::make_shared<Documents>();
+  layout->prompt = cache.prompts;
+  layout->carried = &cache.carried;
+  layout->behind_prompt = true;
+  for (int64_t i = 0; i < cache.sequences(); ++i) {
+    layout->starts.push_back(i + 1);
+    layout->first.push_back(cache.positions[i] - sites.kv_shift() - sites.input_row_count());
+  }
+  std::vector<int64_t> of_row(layout->first.size());
+  std::iota(of_row.begin(), of_row.end(), int64_t{0});
+  layout->of_row = index_tensor(of_row, device);
+  return layout;
 }
 
 Tensor run_block(const Model& model, int64_t layer, const Tensor& x, const Sites& sites, const Pass& pass) {
@@ -55,7 +108,7 @@ std::vector<int64_t> Pass::last_documents() const {
 }
 
 Pass lay_out(const Model& model, const Sites& sites, const Batch& batch) {
-  const int64_t inserted = sites.input_row_count(), shift = sites.kv_row_count();
+  const int64_t inserted = sites.input_row_count(), shift = sites.kv_shift();
   Pass pass;
   std::vector<int64_t> positions, lengths, insertion, predict, targets, row_of(batch.ids.size());
   pass.starts.push_back(0);
@@ -94,7 +147,9 @@ Pass lay_out(const Model& model, const Sites& sites, const Batch& batch) {
   pass.targets = parts[3];
   if (inserted) pass.insertion = parts[4];
   if (!device.is_cpu() && pass.parents.empty()) pass.device_starts = parts[5].to(at::kInt);
-  add_positions(model, lengths, pass);
+  add_positions(model, lengths, sites.kv_row_count() - shift, pass);
+  for (auto& length : lengths) length -= inserted + shift;
+  pass.layout = documents_for_edits(sites, batch, lengths, pass, device);
   return pass;
 }
 
@@ -123,11 +178,29 @@ Tensor loss_sum(const Model& model, const Sites& sites, const Batch& batch, cons
   Pass pass = lay_out(model, sites, batch);
   pass.recomputed = recomputed;
   pass.wanted = pass.predict;
-  const Tensor h = hidden_states(model, sites, pass);
-  if (sites.has_edit(Site::Head, -1)) return kernels::cross_entropy_composed(logits(model, sites, h), pass.targets, options.label_smoothing);
-  sites.visited(Site::Head, -1);
-  const Linear head = model.head_linear();
-  return kernels::linear_cross_entropy(h, head.weight, head.bias, pass.targets, logit_shape(model.config), options);
+  // Virtual rows are alike in all documents: those of the first one stand for all.
+  const auto learned = at::GradMode::is_enabled() ? sites.learned_rows() : std::vector<InputEdit::Learned>{};
+  if (!learned.empty()) {
+    std::vector<int64_t> rows;
+    for (auto& l : learned) rows.push_back(l.row);
+    pass.wanted = at::cat({index_tensor(rows, model.device()), pass.predict});
+  }
+  const Tensor all = hidden_states(model, sites, pass);
+  const auto loss = [&](const Tensor& h, const Tensor& targets) {
+    if (sites.has_edit(Site::Head, -1)) return kernels::cross_entropy_composed(logits(model, sites, h), targets, options.label_smoothing);
+    const Linear head = model.head_linear();
+    return kernels::linear_cross_entropy(h, head.weight, head.bias, targets, logit_shape(model.config), options);
+  };
+  const int64_t virtual_rows = static_cast<int64_t>(learned.size());
+  if (!sites.has_edit(Site::Head, -1)) sites.visited(Site::Head, -1);
+  Tensor total = loss(virtual_rows ? all.narrow(0, virtual_rows, all.size(0) - virtual_rows) : all, pass.targets);
+  for (int64_t i = 0, end = 0; i < virtual_rows; i = end) {  // rows of one weight together
+    std::vector<int64_t> targets;
+    for (end = i; end < virtual_rows && learned[end].weight == learned[i].weight; ++end) targets.push_back(learned[end].next_token);
+    const Tensor term = loss(all.narrow(0, i, end - i), index_tensor(targets, model.device())) * (learned[i].weight * static_cast<double>(batch.documents()));
+    total = total + (term - term.detach());
+  }
+  return total;
 }
 
 Tensor token_losses(const Model& model, const Sites& sites, const Batch& batch) {
@@ -157,15 +230,24 @@ KvCache make_cache(const Model& model, const Sites& sites, int64_t sequences, in
 
 Tensor next_logits(const Model& model, const Sites& sites, const Batch& batch, KvCache& cache) {
   Pass pass;
-  if (cache.lengths[0] == 0) {
+  const bool cold = cache.lengths[0] == 0;
+  if (cold) {
     pass = lay_out(model, sites, batch);
+    if (pass.layout) {
+      auto layout = std::make_shared<Documents>(*pass.layout);
+      layout->carried = &cache.carried;
+      cache.prompts.clear();
+      for (const int64_t d : pass.last_documents()) cache.prompts.push_back(layout->prompt[d]);
+      pass.layout = layout;
+    }
   } else {  // one token a sequence: no virtual rows, positions go on
     pass.ids = index_tensor(batch.ids, model.device());
     for (int64_t i = 0; i <= cache.sequences(); ++i) pass.starts.push_back(i);
     pass.positions = index_tensor(cache.positions, model.device());
     std::vector<int64_t> lengths = cache.positions;
     for (auto& length : lengths) ++length;
-    add_positions(model, lengths, pass);
+    add_positions(model, lengths, sites.kv_row_count() - sites.kv_shift(), pass);
+    pass.layout = documents_for_edits(sites, cache, model.device());
   }
   pass.cache = &cache;
   const auto documents = pass.last_documents();
@@ -176,10 +258,10 @@ Tensor next_logits(const Model& model, const Sites& sites, const Batch& batch, K
   }
   const Tensor h = hidden_states(model, sites, pass);
   for (int64_t i = 0; i < cache.sequences(); ++i) {
-    int64_t rows = cache.lengths[i] == 0 ? sites.kv_row_count() : 0;
+    int64_t rows = 0;
     for (int64_t d = documents[i]; d >= 0; d = pass.parent(d)) rows += pass.starts[d + 1] - pass.starts[d];
-    cache.lengths[i] += rows;
-    cache.positions[i] += rows;
+    cache.lengths[i] += rows + (cold ? sites.kv_row_count() : 0);
+    cache.positions[i] += rows + (cold ? sites.kv_shift() : 0);
   }
   return logits(model, sites, h);
 }
@@ -200,6 +282,8 @@ void select_sequences(KvCache& cache, const std::vector<int64_t>& kept) {
   pick(cache.slots);
   pick(cache.lengths);
   pick(cache.positions);
+  if (!cache.prompts.empty()) pick(cache.prompts);
+  for (auto& [edit, value] : cache.carried) value = value.index_select(0, index_tensor(kept, value.device()));
   if (cache.k[0].is_cpu()) return;
   // Elsewhere tensor operations read the cache, and they want the sequences in order.
   const Tensor index = index_tensor(cache.slots, cache.k[0].device());

@@ -1,9 +1,12 @@
 // What one forward pass needs beside the weights: the layout of its rows, rotary angles, the cache.
 #pragma once
+#include <map>
+#include <memory>
 #include <vector>
 
 #include "core/tensor.h"
 #include "model/batch.h"
+#include "sites/edit.h"
 
 namespace graft {
 
@@ -13,6 +16,8 @@ struct KvCache {
   std::vector<int64_t> slots;    // where each sequence lives: sequences that end leave their slot behind
   std::vector<int64_t> lengths;  // rows in use per sequence
   std::vector<int64_t> positions;  // position of each sequence's next token
+  std::vector<int64_t> prompts;    // tokens of each sequence's prompt
+  std::map<const void*, Tensor> carried;  // what edits keep of the prompts: Documents::carried
   int64_t sequences() const { return static_cast<int64_t>(lengths.size()); }
 };
 
@@ -40,6 +45,7 @@ struct Pass {
                                  // stands behind it runs for these only
   std::vector<Angles> angles;    // one for each of ModelConfig::ropes
   Tensor key_bias;               // [heads, most keys] ALiBi's, or undefined
+  std::shared_ptr<const Documents> layout;  // the documents as edits see them; undefined where no edit asks
   KvCache* cache = nullptr;
   Recomputed recomputed;
   bool again = false;            // this is a block's second run: only what its backward pass needs counts, not its result

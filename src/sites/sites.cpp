@@ -15,18 +15,27 @@ const char* site_name(Site site) {
 }
 
 Sites::Sites(int64_t layers)
-    : layers_(layers), weight_(static_cast<size_t>(layers + 1) * kSites), hidden_(weight_.size()), kv_(static_cast<size_t>(layers)) {}
+    : layers_(layers), weight_(static_cast<size_t>(layers + 1) * kSites), hidden_(weight_.size()), kv_(static_cast<size_t>(layers)),
+      side_(static_cast<size_t>(layers)) {}
+
+namespace {
+const Documents& documents_of(const At& at) {
+  static const Documents none;
+  return at.documents ? *at.documents : none;
+}
+}  // namespace
 
 void Sites::visited(Site site, int64_t layer) const {
   if (observer) observer(site, is_per_layer(site) ? layer : -1);
 }
 
-Tensor Sites::linear(Site site, int64_t layer, const Linear& base, const Tensor& x, bool values_needed) const {
+Tensor Sites::linear(Site site, At at, const Linear& base, const Tensor& x, bool values_needed) const {
   const Member member{site, &base};
-  return linears(layer, {&member, 1}, x, values_needed)[0];
+  return linears(at, {&member, 1}, x, values_needed)[0];
 }
 
-std::vector<Tensor> Sites::linears(int64_t layer, std::span<const Member> members, const Tensor& x, bool values_needed) const {
+std::vector<Tensor> Sites::linears(At at, std::span<const Member> members, const Tensor& x, bool values_needed) const {
+  const int64_t layer = at.layer;
   // All low-rank or empty, nothing of the base trained: one fused group. Otherwise each site by itself.
   std::vector<kernels::LowRankLinear> group;
   bool any_low_rank = false;
@@ -45,22 +54,23 @@ std::vector<Tensor> Sites::linears(int64_t layer, std::span<const Member> member
     const auto& [site, base] = members[i];
     if (i > group.size()) visited(site, layer);  // the loop above stopped at group.size()
     const auto& edit = weight_[slot(site, layer)];
-    outputs.push_back(edit ? edit->linear(*base, x, training) : kernels::linear(x, base->weight, base->bias, values_needed));
+    outputs.push_back(edit ? edit->linear_in(*base, x, documents_of(at), training) : kernels::linear(x, base->weight, base->bias, values_needed));
   }
   return outputs;
 }
 
-Tensor Sites::hidden(Site site, int64_t layer, const Tensor& h, const Tensor& residual) const {
-  visited(site, layer);
-  const auto& edit = hidden_[slot(site, layer)];
-  return edit ? edit->hidden(h, residual, training) : h;
+Tensor Sites::hidden(Site site, At at, const Tensor& h, const Tensor& residual) const {
+  visited(site, at.layer);
+  const auto& edit = hidden_[slot(site, at.layer)];
+  return edit ? edit->hidden(h, residual, documents_of(at), training) : h;
 }
 
-kernels::PrefixRows Sites::kv(int64_t layer) const {
-  visited(Site::Kv, layer);
-  if (!kv_[static_cast<size_t>(layer)]) return {};
-  auto [k, v] = kv_[static_cast<size_t>(layer)]->rows();
-  return {k, v};
+KvRows Sites::kv(At at, const Tensor& x) const {
+  visited(Site::Kv, at.layer);
+  const auto& edit = kv_[static_cast<size_t>(at.layer)];
+  if (!edit) return {};
+  auto [k, v] = edit->rows();
+  return {{k, v}, edit->factors(x, documents_of(at))};
 }
 
 Tensor Sites::input_rows() const {
@@ -78,8 +88,17 @@ int64_t Sites::kv_row_count() const {
   return most;
 }
 
+int64_t Sites::kv_shift() const {
+  int64_t most = 0;
+  for (auto& edit : kv_)
+    if (edit && edit->shifts_positions()) most = std::max(most, edit->count());
+  return most;
+}
+
+std::vector<InputEdit::Learned> Sites::learned_rows() const { return input_ ? input_->learned() : std::vector<InputEdit::Learned>{}; }
+
 bool Sites::has_edit(Site site, int64_t layer) const {
-  if (site == Site::Kv) return kv_[static_cast<size_t>(layer)] != nullptr;
+  if (site == Site::Kv) return kv_[static_cast<size_t>(layer)] || side_[static_cast<size_t>(layer)];
   if (site == Site::Embed && (input_ || embed_)) return true;
   return weight_[slot(site, layer)] || hidden_[slot(site, layer)];
 }
@@ -92,9 +111,19 @@ void place(std::shared_ptr<T>& where, std::shared_ptr<T> edit, Site site, int64_
 }
 }  // namespace
 
-void Sites::put(Site site, int64_t layer, std::shared_ptr<WeightEdit> edit) { place(weight_[slot(site, layer)], std::move(edit), site, layer); }
-void Sites::put(Site site, int64_t layer, std::shared_ptr<HiddenEdit> edit) { place(hidden_[slot(site, layer)], std::move(edit), site, layer); }
-void Sites::put(int64_t layer, std::shared_ptr<KvEdit> edit) { place(kv_[static_cast<size_t>(layer)], std::move(edit), Site::Kv, layer); }
+void Sites::put(Site site, int64_t layer, std::shared_ptr<WeightEdit> edit) {
+  reads_ = std::max(reads_, edit->reads());
+  place(weight_[slot(site, layer)], std::move(edit), site, layer);
+}
+void Sites::put(Site site, int64_t layer, std::shared_ptr<HiddenEdit> edit) {
+  reads_ = std::max(reads_, edit->reads());
+  place(hidden_[slot(site, layer)], std::move(edit), site, layer);
+}
+void Sites::put(int64_t layer, std::shared_ptr<KvEdit> edit) {
+  reads_ = std::max(reads_, edit->reads());
+  place(kv_[static_cast<size_t>(layer)], std::move(edit), Site::Kv, layer);
+}
+void Sites::put(int64_t layer, std::shared_ptr<SideEdit> edit) { place(side_[static_cast<size_t>(layer)], std::move(edit), Site::Kv, layer); }
 void Sites::put(std::shared_ptr<InputEdit> edit) { place(input_, std::move(edit), Site::Embed, -1); }
 void Sites::put(std::shared_ptr<EmbedEdit> edit) { place(embed_, std::move(edit), Site::Embed, -1); }
 const WeightEdit* Sites::weight_edit(Site site, int64_t layer) const { return weight_[slot(site, layer)].get(); }

@@ -12,6 +12,19 @@
 
 namespace graft {
 
+// Where a model calls: the layer, and the documents that its rows belong to (none: each row by itself).
+struct At {
+  At(int64_t of_layer, const Documents* of_pass = nullptr) : layer(of_layer), documents(of_pass) {}  // NOLINT: a layer alone is enough for most
+  int64_t layer;
+  const Documents* documents;
+};
+
+// What stands in front of every document in a layer, and what is attended to beside it.
+struct KvRows {
+  kernels::PrefixRows front;
+  Tensor factors;  // [documents, 2] of keys and values, or undefined
+};
+
 class Sites {
  public:
   explicit Sites(int64_t layers);
@@ -19,27 +32,32 @@ class Sites {
   // --- what a model calls ---
   // y = W x + b and whatever edit sits there. `layer` is ignored for sites outside the blocks. Where the values of y are not read
   // (a part of a model that runs again for its backward pass) they may be left out.
-  Tensor linear(Site site, int64_t layer, const Linear& base, const Tensor& x, bool values_needed = true) const;
+  Tensor linear(Site site, At at, const Linear& base, const Tensor& x, bool values_needed = true) const;
   // Several linears on the same input, so that low-rank edits can share their products.
   struct Member {
     Site site;
     const Linear* base;
   };
-  std::vector<Tensor> linears(int64_t layer, std::span<const Member> members, const Tensor& x, bool values_needed = true) const;
-  Tensor hidden(Site site, int64_t layer, const Tensor& h, const Tensor& residual = {}) const;
-  kernels::PrefixRows kv(int64_t layer) const;
+  std::vector<Tensor> linears(At at, std::span<const Member> members, const Tensor& x, bool values_needed = true) const;
+  Tensor hidden(Site site, At at, const Tensor& h, const Tensor& residual = {}) const;
+  KvRows kv(At at, const Tensor& x) const;  // x: the attention's input
+  const SideEdit* side(int64_t layer) const { return side_[static_cast<size_t>(layer)].get(); }
   Tensor input_rows() const;               // [rows, width] or undefined
   Tensor embed(const Tensor& weight, const Tensor& ids) const;  // rows of the token embedding
   void visited(Site site, int64_t layer) const;  // a site that only carries base parameters (norms)
 
   int64_t input_row_count() const;  // virtual tokens in front of every document
-  int64_t kv_row_count() const;     // prefix rows; positions of real tokens start behind them
+  int64_t kv_row_count() const;     // prefix rows
+  int64_t kv_shift() const;         // those of them that positions of real tokens start behind
+  std::vector<InputEdit::Learned> learned_rows() const;
   bool has_edit(Site site, int64_t layer) const;
+  Reads reads() const { return reads_; }  // the most that any edit reads
 
   // --- what a method calls --- two edits on one place are an error that names the place
   void put(Site site, int64_t layer, std::shared_ptr<WeightEdit> edit);
   void put(Site site, int64_t layer, std::shared_ptr<HiddenEdit> edit);
   void put(int64_t layer, std::shared_ptr<KvEdit> edit);
+  void put(int64_t layer, std::shared_ptr<SideEdit> edit);
   void put(std::shared_ptr<InputEdit> edit);
   void put(std::shared_ptr<EmbedEdit> edit);
   const WeightEdit* weight_edit(Site site, int64_t layer) const;
@@ -55,8 +73,10 @@ class Sites {
   std::vector<std::shared_ptr<WeightEdit>> weight_;
   std::vector<std::shared_ptr<HiddenEdit>> hidden_;
   std::vector<std::shared_ptr<KvEdit>> kv_;
+  std::vector<std::shared_ptr<SideEdit>> side_;
   std::shared_ptr<InputEdit> input_;
   std::shared_ptr<EmbedEdit> embed_;
+  Reads reads_ = Reads::Row;
 };
 
 }  // namespace graft

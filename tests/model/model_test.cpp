@@ -73,6 +73,7 @@ TEST(Generation, CacheEqualsRecomputation) {
           at::NoGradGuard no_grad;
           Batch batch;
           append_document(batch, ids, 1);
+          batch.prompts = {static_cast<int64_t>(prompts[i].size())};
           const Tensor h = hidden_states(adapted.model, adapted.sites, lay_out(adapted.model, adapted.sites, batch));
           ids.push_back(logits(adapted.model, adapted.sites, h.narrow(0, h.size(0) - 1, 1)).argmax().item<int64_t>());
         }

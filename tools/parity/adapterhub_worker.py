@@ -41,9 +41,35 @@ def write_logits(model, job):
         save_file({"logits": model(input_ids=torch.tensor([job["ids"]])).logits[0].contiguous()}, job["logits"])
 
 
+def made_config(name, options):
+    if name == "adapterplus":
+        return adapters.AdapterPlusConfig(stochastic_depth=0.0, **options)
+    if name not in ("mam", "unipelt"):
+        return adapters.AdapterConfig.load(name, **options)
+    prefix = adapters.PrefixTuningConfig(**options["prefix"])
+    if name == "mam":
+        return adapters.MAMConfig(prefix, adapters.ParBnConfig(**options["adapter"]))
+    return adapters.UniPELTConfig(prefix, adapters.SeqBnConfig(**options["adapter"]), adapters.LoRAConfig(alpha=2, **options["lora"]))
+
+
+def save(model, job):
+    """As safetensors, with what the reference leaves out: tensors that it shares between layers, and what makes DiReFT of NoReFT."""
+    folder = Path(job["made"])
+    model.save_adapter(job["made"], job["name"], use_safetensors=job["config"] not in ("mam", "unipelt"))
+    pickle = folder / "pytorch_adapter.bin"
+    if pickle.exists():
+        save_file({name: value.clone().contiguous() for name, value in torch.load(pickle, weights_only=True).items()}, folder / "adapter.safetensors", {"format": "pt"})
+        pickle.unlink()
+    if job["config"] == "direft":
+        file = folder / "adapter_config.json"
+        saved = json.loads(file.read_text())
+        saved["config"]["subtract_projection"] = False
+        file.write_text(json.dumps(saved))
+
+
 def make(job):
     model = base_model(job["base"])
-    config = adapters.AdapterConfig.load(job["config"], **job["options"])
+    config = made_config(job["config"], job["options"])
     model.add_adapter(job["name"], config=config)
     model.set_active_adapters(job["name"])
     generator = torch.Generator().manual_seed(len(job["name"]))
@@ -51,9 +77,11 @@ def make(job):
         for name, tensor in model.named_parameters():
             if f".{job['name']}." in name:
                 tensor.add_(torch.randn(tensor.shape, generator=generator) * 0.1)
+                if name.endswith("parametrizations.weight.original"):
+                    tensor.diagonal().fill_(-1)  # signs, which the reference cuts to integers
     model.eval()
     write_logits(model, job)
-    model.save_adapter(job["made"], job["name"], use_safetensors=True)
+    save(model, job)
 
 
 def load(job):

@@ -23,9 +23,10 @@ TINY = dict(vocab_size=61, hidden_size=32, intermediate_size=48, num_hidden_laye
 BASES = {
     "llama": ("llama", dict(TINY, tie_word_embeddings=False)),
     "llama_tied": ("llama", dict(TINY, tie_word_embeddings=True)),
+    "llama_free": ("llama", dict(TINY, tie_word_embeddings=False, attention_bias=False)),
     "gpt2": ("gpt2", dict(vocab_size=61, n_embd=32, n_layer=2, n_head=4, n_positions=64, bos_token_id=1, eos_token_id=2, tie_word_embeddings=True)),
 }
-ANY = tuple(BASES)
+ANY = ("llama", "llama_tied", "gpt2")
 LLAMAS = ("llama", "llama_tied")
 
 
@@ -46,7 +47,7 @@ class Both:
     """A value that depends on the family."""
 
     def __init__(self, llama, gpt2):
-        self.values = {"llama": llama, "llama_tied": llama, "gpt2": gpt2}
+        self.values = {"llama": llama, "llama_tied": llama, "llama_free": llama, "gpt2": gpt2}
 
     def __repr__(self):
         return repr(self.values["llama"])
@@ -193,6 +194,11 @@ CASES = [
     Case("prompt_tuning", "PROMPT_TUNING", num_virtual_tokens=5, modules_to_save=["lm_head"], merges=False),
     Case("p_tuning", "P_TUNING", num_virtual_tokens=5, encoder_hidden_size=16, merges=False),
     Case("p_tuning", "P_TUNING", num_virtual_tokens=4, encoder_hidden_size=16, encoder_reparameterization_type="LSTM", merges=False),
+    # With a bias behind the attention PEFT adds it twice and does not start as the base.
+    Case("llama_adapter", "ADAPTION_PROMPT", adapter_len=5, adapter_layers=2, bases=("llama_free", "gpt2"), merges=False),
+    Case("llama_adapter", "ADAPTION_PROMPT", adapter_len=3, adapter_layers=1, bases=("llama_free", "gpt2"), merges=False),
+    Case("cpt", "CPT", cpt_token_ids=[5, 9, 2, 7, 3, 8], cpt_mask=[1] * 6, cpt_tokens_type_mask=[1, 2, 3, 4, 5, 8], opt_projection_epsilon=0.2, merges=False),
+    Case("cpt", "CPT", cpt_token_ids=[5, 9, 2, 7], opt_weighted_loss_type="decay", opt_loss_decay_factor=0.9, merges=False),
 ]
 
 
@@ -231,7 +237,7 @@ def peft_logits(base_folder, adapter, ids):
     unexpected = [key for key in getattr(result, "unexpected_keys", []) if key != "prompt_embeddings"]
     if unexpected:
         raise AssertionError(f"unexpected keys {unexpected[:3]}")
-    own = ("lora_", "ia3_", "ln_tuning_layers", "trainable_tokens", "prompt_embeddings", "modules_to_save", getattr(model.base_model, "prefix", "lora_"))
+    own = ("lora_", "ia3_", "ln_tuning_layers", "trainable_tokens", "prompt_embeddings", "modules_to_save", "adaption_", getattr(model.base_model, "prefix", "lora_"))
     missing = [key for key in getattr(result, "missing_keys", []) if any(word in key for word in own) and "original_module" not in key]
     # What all modules share is one tensor under each module's name: the file holds it once.
     shared = (".randlora_A.", ".randlora_B.", ".vblora_vector_bank.", ".tinylora_v.", ".unilora_theta_d.")

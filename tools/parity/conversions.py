@@ -20,6 +20,19 @@ ADAPTERHUB = [  # (config, options)
     ("par_bn", dict(scaling=0.5, reduction_factor=3)),
     ("scaled_par_bn", dict()),
     ("seq_bn", dict(reduction_factor=4, scaling="channel")),
+    ("compacter", dict(reduction_factor=4)),
+    ("compacter", dict(reduction_factor=2, phm_dim=2, phm_rank=3, leave_out=[1])),
+    ("compacter++", dict(reduction_factor=4)),
+    ("adapterplus", dict(reduction_factor=4)),
+    ("loreft", dict(r=2)),
+    ("loreft", dict(r=3, suffix_positions=4, layers=[1], non_linearity="relu")),
+    ("loreft", dict(r=2, prefix_positions=0, suffix_positions=2)),
+    ("noreft", dict(r=2, prefix_positions=2, suffix_positions=2, tied_weights=True)),
+    ("direft", dict(r=2, suffix_positions=1)),
+    ("mam", dict(prefix=dict(prefix_length=5, bottleneck_size=24), adapter=dict())),
+    ("mam", dict(prefix=dict(prefix_length=3, flat=True), adapter=dict(reduction_factor=4, scaling=2.0))),
+    ("unipelt", dict(prefix=dict(prefix_length=5, bottleneck_size=24), adapter=dict(reduction_factor=4), lora=dict(r=3))),
+    ("unipelt", dict(prefix=dict(prefix_length=4, flat=True, shared_gating=False), adapter=dict(reduction_factor=4), lora=dict(r=2, attn_matrices=["k", "v"]))),
 ]
 
 def work(command, jobs, folder):
@@ -41,7 +54,8 @@ def theirs_logits(job):
 def adapterhub_rows(graft, bases, folder):
     place = folder / "adapterhub"
     place.mkdir()
-    read, written = Row("bottleneck: read"), Row("bottleneck: written")
+    kinds = {"compacter": "compacter", "compacter++": "compacter", "loreft": "ReFT", "noreft": "ReFT", "direft": "ReFT", "mam": "MAM and UniPELT", "unipelt": "MAM and UniPELT"}
+    rows = {kind: (Row(f"{kind}: read"), Row(f"{kind}: written")) for kind in ("bottleneck", "compacter", "ReFT", "MAM and UniPELT")}
     jobs = []
     for i, (config, options) in enumerate(ADAPTERHUB):
         for base in ("llama", "llama_tied", "gpt2"):
@@ -51,6 +65,7 @@ def adapterhub_rows(graft, bases, folder):
     work("make", jobs, place)
     ours = {}
     for job in jobs:
+        read = rows[kinds.get(job["config"], "bottleneck")][0]
         try:
             ours[job["name"]] = graft.logits(job["base"], job["ids"], job["made"])
             read.difference(largest_difference(ours[job["name"]], theirs_logits(job)), job["label"])
@@ -60,11 +75,12 @@ def adapterhub_rows(graft, bases, folder):
     back = [dict(job, logits=job["logits"] + ".back") for job in jobs if job["name"] in ours]
     work("load", back, place)
     for job in back:
+        written = rows[kinds.get(job["config"], "bottleneck")][1]
         try:
             written.difference(largest_difference(theirs_logits(job), ours[job["name"]]), job["label"])
         except AssertionError as error:
             written.check(False, f"{job['label']}: {error}")
-    return [read.done(), written.done()]
+    return [row.done() for pair in rows.values() for row in pair]
 
 
 # --- Conversions ------------------------------------------------------------------------------------------------------
