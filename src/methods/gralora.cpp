@@ -25,7 +25,7 @@ struct GraloraConfig : WeightMethodConfig {
   }
 };
 
-struct GraloraEdit : SideEdit {
+struct GraloraEdit : UpdateEdit {
   Tensor a, b, general_a, general_b;  // the last two are undefined without hybrid_r
   double scale = 1;
   Tensor update(const Tensor& x) const override {

@@ -42,7 +42,7 @@ std::pair<int64_t, int64_t> split_dimension(int64_t dimension, int64_t factor) {
   return {small, dimension / small};
 }
 
-struct LokrEdit : SideEdit {
+struct LokrEdit : UpdateEdit {
   struct Factor {
     Tensor left, right;  // right is undefined where the factor is not a product
     Tensor value() const { return right.defined() ? at::mm(left, right) : left; }

@@ -26,7 +26,7 @@ struct MissConfig : WeightMethodConfig {
   }
 };
 
-struct MissEdit : SideEdit {
+struct MissEdit : UpdateEdit {
   Tensor d;  // [r, out / repeats]
   int64_t repeats = 1;
   Tensor update(const Tensor& x) const override {

@@ -101,15 +101,15 @@ std::optional<Linear> DeltaEdit::merged(const Linear& base) const {
   return result;
 }
 
-Tensor SideEdit::delta(const Tensor& weight) const {
+Tensor UpdateEdit::delta(const Tensor& weight) const {
   return update(at::eye(weight.size(1), weight.options())).t();
 }
 
-Tensor SideEdit::without_drops(const Linear& base, const Tensor& x) const {
+Tensor UpdateEdit::without_drops(const Linear& base, const Tensor& x) const {
   return kernels::linear(x, base.weight, base.bias) + side(base, x);
 }
 
-Tensor SideEdit::side(const Linear&, const Tensor& x) const {
+Tensor UpdateEdit::side(const Linear&, const Tensor& x) const {
   return update(x.to(trained.front().scalar_type())).to(x.scalar_type());
 }
 

@@ -34,7 +34,7 @@ struct DeltaEdit : WeightEdit {
 };
 
 // ΔW as what it does to x: W x + b and the update of x are computed side by side.
-struct SideEdit : DeltaEdit {
+struct UpdateEdit : DeltaEdit {
   // ΔW x for rows x [n, in] in the trained tensors' dtype → [n, out]. Must be linear in x.
   virtual Tensor update(const Tensor& x) const = 0;
 
