@@ -98,10 +98,17 @@ TEST(AdamW, IsTheReferences) {
       optimizer.clear_gradients();
     }
     const auto state = optimizer.state();
-    const auto value = [&](const std::string& name) { return std::find_if(state.begin(), state.end(), [&](auto& t) { return t.first == name; })->second; };
+    const auto value = [&](const std::string& name) {
+      const auto found = std::find_if(state.begin(), state.end(), [&](auto& t) { return t.first == name; });
+      return found == state.end() ? Tensor() : found->second;
+    };
     for (auto& row : golden["params"]) {
       const std::string name = row["name"];
       EXPECT_TRUE(at::allclose(value("param." + name), tensor_of(row["end"]), 1e-6, 1e-6)) << name;
+      if (row["steps"] == 0) {  // moments begin with a tensor's first gradient
+        EXPECT_FALSE(value("first." + name).defined() || value("second." + name).defined() || value("steps." + name).defined()) << name;
+        continue;
+      }
       EXPECT_TRUE(at::allclose(value("first." + name), tensor_of(row["first"]), 1e-5, 1e-7)) << name;
       EXPECT_EQ(value("steps." + name).item<double>(), row["steps"].get<double>()) << name;
     }

@@ -505,7 +505,7 @@ Problems check_half_precision(const Model& base, const Case& c) {
   if (loss.scalar_type() != at::kFloat) problems.push_back("the loss is not float32");
   if (const double d = std::abs(loss.item<double>() / expected.item<double>() - 1); !(d < tolerance(at::kBFloat16)))
     problems.push_back(fmt::format("the loss differs from float32's by a share of {}", d));
-  // Single gradients of a deep sum are noisy in half precision; all of them together must point where float32's do.
+  // Single gradients of a deep sum are noisy in half precision, and a ReLU's gate near 0 may open; all of them together must point where float32's do.
   const auto ours = gradients(adapted, batch), theirs = gradients(reference, batch);
   double dot = 0, own = 0, other = 0;
   for (auto& [name, gradient] : ours) {
@@ -517,7 +517,7 @@ Problems check_half_precision(const Model& base, const Case& c) {
     own += gradient.square().sum().item<double>();
     other += theirs.at(name).square().sum().item<double>();
   }
-  if (const double cosine = dot / std::sqrt(own * other); !(cosine > 0.99) || !(std::abs(std::sqrt(own / other) - 1) < 0.1))
+  if (const double cosine = dot / std::sqrt(own * other); !(cosine > 0.98) || !(std::abs(std::sqrt(own / other) - 1) < 0.1))
     problems.push_back(fmt::format("gradients differ from float32's: cosine {}, ratio of lengths {}", cosine, std::sqrt(own / other)));
   return problems;
 }
