@@ -52,7 +52,7 @@ int main(int argc, char** argv) {
   std::vector<Batch> batches;
   for (auto& step : plan["steps"]) {
     Batch batch;
-    for (auto& row : step) append_document(batch, row["ids"].get<std::vector<int64_t>>(), row["learned_from"].get<int64_t>());
+    for (auto& document : step) append_document(batch, document["ids"].get<std::vector<int64_t>>(), document["learned_from"].get<int64_t>());
     batches.push_back(std::move(batch));
   }
   OptimConfig optim;
@@ -67,6 +67,8 @@ int main(int argc, char** argv) {
     StepRecord record = trainer.step({batches[static_cast<size_t>(trainer.done()) % batches.size()]});
     synchronise(base.device());  // the update is part of the step
     record.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    std::cout << json_line(record.to_json()) << std::endl;
+    Json printed = record.to_json();
+    printed["trained"] = trainable_parameters(*adapted.method);
+    std::cout << json_line(printed) << std::endl;
   }
 }

@@ -11,6 +11,7 @@ namespace {
 std::string beyond_plain_lora(const AdapterFile& file) {
   if (!file.row->peft_type || std::string(file.row->peft_type) != "LORA")
     return fmt::format("it knows LoRA only, and this is {}", file.row->title);
+  if (*file.row->peft_key) return file.row->peft_key;
   const auto on = [&](const char* key) { return file.config.contains(key) && file.config[key] == true; };
   if (on("use_dora")) return "use_dora";
   if (on("lora_bias")) return "lora_bias";

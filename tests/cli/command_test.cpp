@@ -143,6 +143,8 @@ TEST_F(Command, ConvertsShardsAndSaysWhoCanLoad) {
   const Json inspected = parse_json(run("inspect lora --json").out, "stdout");
   EXPECT_EQ(inspected["loads_in"], (Json{"graft", "HF PEFT", "llama.cpp (after graft convert --to gguf)", "vLLM"}));
   EXPECT_EQ(parse_json(run("inspect dora --json").out, "stdout")["not_in"]["vLLM"], "use_dora");
+  ASSERT_EQ(run("train --model model --data train.jsonl --method bdlora -o r=2 --steps 1 --lr 0.05 --batch-size 4 --out blocks").code, 0);
+  EXPECT_EQ(parse_json(run("inspect blocks --json").out, "stdout")["not_in"]["vLLM"], "use_bdlora");
   ASSERT_EQ(run("convert lora --model model --to gguf --out lora.gguf").code, 0);
   EXPECT_EQ(read_file(folder_ / "lora.gguf").substr(0, 4), "GGUF");
   ASSERT_EQ(run("merge --model model --adapter lora --out merged --max-shard-size 4KB").code, 0);
