@@ -54,8 +54,7 @@ def main():
             training.write_model(family, folder)
             keep(folder / "model", OUT / family / "model")
             shutil.copy(folder / "rows.jsonl", OUT / family / "rows.jsonl")
-            for method in chosen:
-                losses = training.reference(family, method, folder)
+            for method, losses in training.references(family, chosen, folder).items():
                 golden["losses"].setdefault(family, {})[method] = {"learning_rate": training.METHODS[method][1], "losses": losses}
                 if method != "full":
                     keep(folder / method, OUT / family / method)
