@@ -261,9 +261,11 @@ Adapted attach_case(const Model& base, const Case& c, std::unique_ptr<Method> me
   return attach(base, *c.row, std::move(method), seed, {}, false, &data);
 }
 
-std::optional<Adapted> attached(const Model& base, const Case& c) {
+std::optional<Adapted> attached(const Model& base, const Case& c, double noise) {
   try {
-    return attach_case(base, c);
+    Adapted adapted = attach_case(base, c);
+    if (noise > 0) perturb(*adapted.method, 5, noise);
+    return adapted;
   } catch (const Error& e) {
     Model copy = base;
     bool biases = false;
