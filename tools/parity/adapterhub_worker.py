@@ -73,6 +73,7 @@ def save(model, job):
 def with_adapter(job):
     """The base with a new adapter of random values, which is saved too."""
     model = base_model(job["base"])
+    torch.manual_seed(7)
     model.add_adapter(job["name"], config=made_config(job["config"], job["options"]))
     model.set_active_adapters(job["name"])
     generator = torch.Generator().manual_seed(len(job["name"]))

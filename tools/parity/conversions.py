@@ -25,6 +25,7 @@ ADAPTERHUB = [  # (config, options)
     ("loreft", dict(r=2)),
     ("loreft", dict(r=3, suffix_positions=4, layers=[1], non_linearity="relu")),
     ("loreft", dict(r=2, prefix_positions=0, suffix_positions=2)),
+    ("loreft", dict(r=2, prefix_positions=12, suffix_positions=15)),  # some tokens are among the first and the last
     ("noreft", dict(r=2, prefix_positions=2, suffix_positions=2, tied_weights=True)),
     ("direft", dict(r=2, suffix_positions=1)),
     ("mam", dict(prefix=dict(prefix_length=5, bottleneck_size=24), adapter=dict())),
