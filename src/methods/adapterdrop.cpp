@@ -33,8 +33,7 @@ class AdapterDrop : public Bottleneck {
   void attach(AttachContext& context) override {
     const int64_t layers = context.model.layers();
     drop_ = own_.drop_layers.value_or(layers * 5 / 12);
-    if (drop_ >= layers && !own_.robust) usage_error(name_, fmt::format("drop_layers must be below the model's {} layers but is {}", layers, drop_));
-    if (drop_ > layers) usage_error(name_, fmt::format("drop_layers must be at most the model's {} layers but is {}", layers, drop_));
+    if (drop_ >= layers) usage_error(name_, fmt::format("drop_layers must be below the model's {} layers but is {}", layers, drop_));
     config_ = own_;
     for (int64_t layer = 0; layer < drop_ && !own_.robust; ++layer)
       if (std::find(config_.leave_out.begin(), config_.leave_out.end(), Json(layer)) == config_.leave_out.end()) config_.leave_out.push_back(layer);

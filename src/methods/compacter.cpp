@@ -34,46 +34,24 @@ struct CompacterConfig : BottleneckConfig {
 // x [rows, in] · Σ_i rule_i ⊗ (left_i right_i): with x as n blocks, y[q, ·] = Σ_i Σ_p rule_i[p, q] (x[p, ·] left_i) right_i.
 Tensor through_kronecker(const Tensor& x, const Tensor& rule, const Tensor& left, const Tensor& right) {
   const int64_t rows = x.size(0), n = rule.size(0), rank = left.size(2);
-  const Tensor lefts = left.permute({1, 0, 2}).reshape({left.size(1), n * rank});               // [in/n, i·rank]
-  const Tensor inner = at::matmul(x.reshape({rows * n, left.size(1)}), lefts);                  // [rows·p, i·rank]
-  const Tensor by_rank = inner.view({rows, n * n, rank});                                       // (p, i) pairs
-  const Tensor mixing = rule.permute({1, 0, 2}).reshape({n, n, n});                             // [p, i, q]
-  // [rows, p, i, rank] × [p, i, q] → [rows, q, i, rank]: for each i a product over p.
-  const Tensor mixed = at::einsum("tpir,piq->tqir", {by_rank.view({rows, n, n, rank}), mixing});
-  return at::matmul(mixed.reshape({rows * n, n * rank}), right.reshape({n * rank, right.size(2)})).view({rows, n * right.size(2)});
+  const Tensor lefts = left.permute({1, 0, 2}).reshape({left.size(1), n * rank});
+  const Tensor inner = at::matmul(x.reshape({rows * n, left.size(1)}), lefts).view({rows, n, n, rank});
+  const Tensor mixed = at::einsum("tpir,ipq->tqir", {inner, rule}).reshape({rows * n, n * rank});
+  return at::matmul(mixed, right.reshape({n * rank, right.size(2)})).view({rows, n * right.size(2)});
 }
 
 class Compacter : public Bottleneck {
  public:
-  Compacter(const char* name, BottleneckConfig places) : Bottleneck(name, {}), own_(std::move(places)) { sync(); }
-  Config& config() override { return own_; }
+  Compacter(const char* name, BottleneckConfig places) : Compacter(name, std::make_shared<CompacterConfig>(std::move(places))) {}
 
   void attach(AttachContext& context) override {
-    sync();
     const int64_t n = own_.phm_dim, width = context.model.config.width;
     if (width % n) usage_error(name_, fmt::format("phm_dim must divide the model's width {} but is {}", width, n));
+    if (own_.init_weights != "bert") usage_error(name_, fmt::format("init_weights must be bert but is {}", own_.init_weights), "its maps start in a way of their own");
     const std::string& block = context.model.blocks.at(0).path;
     rule_ = add(block.substr(0, block.find('.')) + ".shared_parameters.default.phm_rule",
                 normal({n, n, n}, own_.phm_init_range, adapter_options(context.model), context.generator), false);
     Bottleneck::attach(context);
-  }
-  Json file_config(const Model& model) override {
-    sync();
-    Json json = Bottleneck::file_config(model);
-    json.update({{"phm_dim", own_.phm_dim}, {"phm_rank", own_.phm_rank}, {"phm_init_range", own_.phm_init_range}});
-    return json;
-  }
-  void read_file_config(const Json& json, const std::string& tag) override {
-    Json common = json, own = Json::object();
-    for (const char* key : {"phm_dim", "phm_rank", "phm_init_range"})
-      if (const auto found = common.find(key); found != common.end()) {
-        own[key] = *found;
-        common.erase(key);
-      }
-    Bottleneck::read_file_config(common, tag);
-    Json options = to_json(config_);
-    options.update(own);
-    from_json(own_, options, tag);
   }
 
  protected:
@@ -91,8 +69,8 @@ class Compacter : public Bottleneck {
   }
 
  private:
-  void sync() { config_ = own_; }  // the places and what all bottlenecks share
-  CompacterConfig own_;
+  Compacter(const char* name, std::shared_ptr<CompacterConfig> config) : Bottleneck(name, config), own_(*config) {}
+  CompacterConfig& own_;
   Tensor rule_;
 };
 

@@ -13,7 +13,8 @@
 // ends AdapterHub's LoReFT after one step. AdapterHub's files do not tell DiReFT from NoReFT, and it reads both as NoReFT: a DiReFT without non_linearity is
 // written as the NoReFT that it equals, with W + R for W. With one, the file says subtract_projection false, which this program understands and AdapterHub does not.
 // LoReFT's R = (base · Q)ᵀ, Q the product of the reflections that the strictly lower triangle of originalᵀ holds, times the sign on its diagonal: torch's
-// orthogonal parametrisation. base [width, width] is a product of r reflections too, and kept as such; it is made whole for the file only.
+// orthogonal parametrisation. base [width, width] is a product of r reflections too, kept as such and made whole for the file alone; one that a file
+// brings stays whole, so that training goes on in its coordinates.
 #include <algorithm>
 #include <map>
 
@@ -23,6 +24,7 @@
 #include "kernels/dropout.h"
 #include "methods/common/base_params.h"
 #include "methods/common/init.h"
+#include "methods/common/targets.h"
 
 namespace graft {
 namespace {
@@ -46,24 +48,24 @@ struct ReftConfig : Config {
 
 // R with orthonormal rows, as reflections.
 struct Frame {
-  Tensor original;              // [r, width], trained; its diagonal holds signs
-  Tensor reflectors, factors;   // [width, r], [r]: the base, as geqrf writes it
+  Tensor original;             // [r, width], trained; its diagonal holds signs
+  Tensor reflectors, factors;  // [width, r], [r]: the base, as geqrf writes it
+  Tensor whole;                // [width, width]: the base of a file, in their place
 
-  Tensor rows() const {
-    const Tensor lower = original.t().tril(-1), signs = original.detach().diagonal().sign();
-    const Tensor q = at::linalg_householder_product(lower, 2 / (1 + lower.square().sum(0)));
-    return at::ormqr(reflectors, factors, q * signs).t();
-  }
-  // The frame whose rows are these; what is trained starts at zero again.
+  // The frame that orthonormalising these rows in turn gives.
   void start_at(const Tensor& rows) {
     at::NoGradGuard no_grad;
-    const auto [packed, tau] = at::geqrf(rows.t().to(at::kDouble).contiguous());
-    reflectors = packed.to(original.scalar_type());
-    factors = tau.to(original.scalar_type());
-    original.zero_();
-    original.diagonal().copy_(-packed.diagonal().sign());
+    std::tie(reflectors, factors) = at::geqrf(rows.t().contiguous());
+    original.diagonal().copy_(-reflectors.diagonal().sign());
   }
-  Tensor base() const { return at::ormqr(reflectors, factors, at::eye(reflectors.size(0), reflectors.options())); }
+  Tensor rows() const {
+    const Tensor lower = original.t().tril(-1), signs = original.detach().diagonal().sign();
+    return times_base(at::linalg_householder_product(lower, 2 / (1 + lower.square().sum(0))) * signs).t();
+  }
+  Tensor base() const { return times_base(at::eye(original.size(1), original.options())); }
+
+ private:
+  Tensor times_base(const Tensor& q) const { return whole.defined() ? at::matmul(whole, q) : at::ormqr(reflectors, factors, q); }
 };
 
 struct Unit {
@@ -150,37 +152,24 @@ class Reft : public Method {
   void load_file_tensors(const NamedTensors& tensors, const std::string& source) override {
     NamedTensors own;
     std::map<std::string, Tensor> bases;
-    size_t unread = 0;  // of the units that no position reads
     for (auto& [name, value] : tensors) {
-      const std::string unit = unit_of(name);
-      const auto twin = units_.find(unit_of(with_other_unit(name)));
-      if (!unit.empty() && !units_.contains(unit) && twin != units_.end()) {
-        if (!value.is_floating_point() || value.sizes() != twin_shape(*twin->second, name))
-          input_error("adapter", fmt::format("{}: '{}' has the shape [{}]", source, name, fmt::join(value.sizes(), ", ")), "was the adapter made for this base model and with these options?");
-        ++unread;
-        continue;
-      }
-      if (orthogonal_ && name.ends_with(kBase) && units_.contains(unit)) bases[unit] = value;
-      else own.emplace_back(name, value);
+      const bool unread = !config_.tied_weights && !units_.contains(unit_of(name)) && units_.contains(unit_of(with_other_unit(name)));
+      if (orthogonal_ && name.ends_with(kBase) && units_.contains(unit_of(name))) bases[unit_of(name)] = value;
+      else if (!unread) own.emplace_back(name, value);
     }
     Method::load_file_tensors(own, source);
-    if (const size_t each = orthogonal_ ? 4 : 3, all = unread_units() * each; unread != all)
-      input_error("adapter", fmt::format("{}: {} tensors of units that no position reads, not {}", source, unread, all), "each layer holds two units");
     at::NoGradGuard no_grad;
     if (as_noreft() && !plain_file_)
       for (auto& [name, unit] : units_) unit->weight.sub_(unit->projection);
     if (!orthogonal_) return;
     for (auto& [name, unit] : units_) {
-      const auto base = bases.find(name);
-      if (base == bases.end()) input_error("adapter", fmt::format("{}: the tensor '{}' is missing", source, name + kBase));
-      Frame& frame = unit->frame;
-      const int64_t width = frame.original.size(1);
-      if (base->second.sizes() != at::IntArrayRef({width, width})) input_error("adapter", fmt::format("{}: '{}' must have the shape [{}, {}]", source, name + kBase, width, width));
-      const Tensor whole = base->second.to(frame.original.options());
-      if (at::equal(whole, frame.base())) continue;  // made here: trained on as it was
-      const Tensor wide = frame.original.to(at::kDouble), lower = wide.t().tril(-1);
-      const Tensor q = at::linalg_householder_product(lower, 2 / (1 + lower.square().sum(0)));
-      frame.start_at(at::matmul(whole.to(at::kDouble), q * wide.diagonal().sign()).t());
+      const Tensor base = bases[name];
+      if (!base.defined()) input_error("adapter", fmt::format("{}: the tensor '{}' is missing", source, name + kBase));
+      const int64_t width = unit->frame.original.size(1);
+      if (!base.is_floating_point() || base.sizes() != at::IntArrayRef({width, width}))
+        input_error("adapter", fmt::format("{}: '{}' must have the shape [{}, {}]", source, name + kBase, width, width));
+      const Tensor whole = base.to(unit->frame.original.options());
+      if (!at::equal(whole, unit->frame.base())) unit->frame.whole = whole;
     }
   }
 
@@ -193,27 +182,17 @@ class Reft : public Method {
   void read_file_config(const Json& json, const std::string& tag) override {
     Json own = json;
     for (const char* key : {"architecture", "orthogonality", "subtract_projection", "dtype", "init_weights_seed"}) own.erase(key);
-    if (!own.value("output_reft", true)) usage_error(tag, "output_reft = false is not supported", "it must be true");
+    if (own.value("output_reft", Json(true)) != true) usage_error(tag, "output_reft = false is not supported", "it must be true");
     own.erase("output_reft");
     plain_file_ = json.contains("subtract_projection");
     from_json(config_, own, tag);
   }
   int file_fit(const Json& json) const override {
-    return json.value("architecture", Json()) == "reft" && json.value("orthogonality", false) == orthogonal_ && json.value("subtract_projection", true) == subtract_ ? 1 : -1;
+    return json.value("architecture", Json()) == "reft" && json.value("orthogonality", Json(false)) == orthogonal_ && json.value("subtract_projection", Json(true)) == subtract_ ? 1 : -1;
   }
 
  private:
-  static std::vector<int64_t> twin_shape(const Unit& twin, const std::string& name) {
-    const int64_t r = twin.weight.size(0), width = twin.weight.size(1);
-    if (name.ends_with("bias")) return {r};
-    return name.ends_with(kBase) ? std::vector<int64_t>{width, width} : std::vector<int64_t>{r, width};
-  }
   bool as_noreft() const { return !subtract_ && !config_.non_linearity; }
-  size_t unread_units() const {
-    size_t count = 0;
-    for (auto& [name, unit] : units_) count += !config_.tied_weights && !units_.contains(with_other_unit(name));
-    return count;
-  }
   static constexpr const char* kSource = "learned_source.weight";
   static constexpr const char* kOriginal = "projection.parametrizations.weight.original";
   static constexpr const char* kBase = "projection.parametrizations.weight.0.base";
@@ -228,18 +207,12 @@ class Reft : public Method {
     return name;
   }
 
-  std::vector<int64_t> chosen_layers(const Model& model) const {
-    std::vector<int64_t> chosen;
-    if (config_.layers == "all") {
-      for (int64_t layer = 0; layer < model.layers(); ++layer) chosen.push_back(layer);
-      return chosen;
-    }
-    if (!config_.layers.is_array() || config_.layers.empty()) usage_error(name_, fmt::format("layers must be \"all\" or a list of layer numbers but is {}", json_line(config_.layers)));
-    for (auto& layer : config_.layers) {
-      if (!layer.is_number_integer() || layer.get<int64_t>() < 0 || layer.get<int64_t>() >= model.layers())
-        usage_error(name_, fmt::format("layers holds {}, but this model has the layers 0..{}", json_line(layer), model.layers() - 1));
-      if (std::find(chosen.begin(), chosen.end(), layer.get<int64_t>()) == chosen.end()) chosen.push_back(layer.get<int64_t>());
-    }
+  std::set<int64_t> chosen_layers(const Model& model) const {
+    std::set<int64_t> chosen;
+    if (config_.layers != "all") chosen = layer_numbers(config_.layers, "layers", model, name_);
+    else
+      for (int64_t layer = 0; layer < model.layers(); ++layer) chosen.insert(layer);
+    if (chosen.empty()) usage_error(name_, "layers is an empty list: there is nothing to edit", "give \"all\" or layer numbers");
     return chosen;
   }
 

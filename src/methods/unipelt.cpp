@@ -14,6 +14,7 @@
 #include "kernels/linear.h"
 #include "methods/common/base_params.h"
 #include "methods/common/bottleneck.h"
+#include "methods/common/companions.h"
 #include "methods/common/hub_parts.h"
 #include "methods/common/init.h"
 #include "methods/common/prompt_mean.h"
@@ -66,7 +67,7 @@ class GatedLora : public Method {
   GatedLoraConfig options;
   Config& config() override { return options; }
   void attach(AttachContext& context) override {
-    const Json& names = options.attn_matrices;
+    const Json& names = options.attn_matrices = as_name_list(options.attn_matrices);
     const auto has = [&](const char* name) { return std::find(names.begin(), names.end(), Json(name)) != names.end(); };
     if (!names.is_array() || names.empty() || has("q") + has("k") + has("v") != static_cast<int>(names.size()))
       usage_error("unipelt", fmt::format("attn_matrices must name some of q, k, v but is {}", json_line(names)));
@@ -75,6 +76,8 @@ class GatedLora : public Method {
       if (site == Site::Qkv && linear.conv1d) chosen = {has("q"), has("k"), has("v")};
       else if (!(site == Site::Qkv || (site == Site::Q && has("q")) || (site == Site::K && has("k")) || (site == Site::V && has("v")))) return;
       const int64_t groups = std::count(chosen.begin(), chosen.end(), true), part = linear.out() / static_cast<int64_t>(chosen.size());
+      if (const int64_t most = std::min(linear.in(), part); options.r > most)
+        usage_error("unipelt", fmt::format("r must be in 1..min(in, out) = {} but is {} ({})", most, options.r, linear.path), "choose a smaller r");
       const auto tensors = adapter_options(context.model);
       auto edit = std::make_shared<GatedLoraEdit>();
       edit->chosen = chosen;
@@ -102,7 +105,7 @@ class GatedLora : public Method {
     }
     from_json(options, own, tag);
   }
-  int file_fit(const Json& json) const override { return json.value("architecture", Json()) == "lora" && json.value("use_gating", false) ? 1 : -1; }
+  int file_fit(const Json& json) const override { return json.value("architecture", Json()) == "lora" && json.value("use_gating", Json(false)) == true ? 1 : -1; }
 
  private:
   static Json fixed() {

@@ -162,7 +162,7 @@ std::unique_ptr<Prepared> prepare(Recipe recipe, bool calibrates) {
   calibration.shapes_only = !calibrates;
   p->adapted = attach(base, *row, std::move(method), seed, [&](const std::string& text) { return tokenizer.encode(text); }, false, &calibration);
   if (init) p->adapted.method->load_file_tensors(init->tensors, init->weights.string());
-  room -= p->adapted.sites.input_row_count() + p->adapted.sites.kv_row_count();
+  room -= p->adapted.sites.input_row_count() + p->adapted.sites.kv_shift();
   const int64_t max_length = recipe.data_config.max_length.value_or(room);
   if (max_length > room) usage_error("train", fmt::format("max_length must be at most {} (the model's positions less the virtual tokens) but is {}", room, max_length));
   load_training_data();

@@ -107,7 +107,7 @@ TEST(SharedPrefixes, LossesAreThoseOfWholeSequences) {
   for (auto& family : families()) {
     const Model base = random_model(testing::tiny_config(family.model_type), 3);
     for (auto& c : testing::method_cases()) {
-      const std::optional<Adapted> adapted = testing::attached(base, c);
+      const std::optional<Adapted> adapted = testing::attached(base, c, 0.2);
       if (!adapted || !can_share_prefixes(base.config, adapted->sites)) continue;
       const auto plain = losses_by_sequence(*adapted, s, false), shared = losses_by_sequence(*adapted, s, true);
       for (size_t i = 0; i < plain.size(); ++i) EXPECT_NEAR(plain[i], shared[i], 2e-5 * std::max(1.0, plain[i])) << family.model_type << " " << c.label << " sequence " << i;
@@ -125,7 +125,7 @@ TEST(SharedPrefixes, GenerationContinuesEachPromptAsIfItWereAlone) {
   for (auto& family : families()) {
     const Model base = random_model(testing::tiny_config(family.model_type), 3);
     for (auto& c : testing::method_cases()) {
-      const std::optional<Adapted> adapted = testing::attached(base, c);
+      const std::optional<Adapted> adapted = testing::attached(base, c, 0.2);
       if (!adapted) continue;
       const auto together = generate(adapted->model, adapted->sites, s.ids, {}, config);
       for (const size_t i : {size_t{0}, size_t{4}, size_t{8}})

@@ -60,7 +60,7 @@ TEST(Generation, CacheEqualsRecomputation) {
   for (auto& family : families())
     for (auto& c : testing::method_cases()) {
       const Model base = random_model(testing::tiny_config(family.model_type), 3);
-      const std::optional<Adapted> attached = testing::attached(base, c);
+      const std::optional<Adapted> attached = testing::attached(base, c, 0.2);
       if (!attached) continue;
       const Adapted& adapted = *attached;
       const std::vector<std::vector<int64_t>> prompts{{5}, {1, 2, 3, 4, 5, 6}, {7, 8, 9}};

@@ -216,6 +216,7 @@ std::vector<Case> method_cases() {
       {"compacter", {{"reduction_factor", 4}, {"phm_dim", 2}}},
       {"compacterpp", {{"reduction_factor", 2}, {"phm_rank", 2}}},
       {"adapterdrop", {{"reduction_factor", 4}, {"drop_layers", 1}, {"non_linearity", "gelu"}}},
+      {"adapterdrop", {{"reduction_factor", 4}, {"drop_layers", 1}, {"robust", true}, {"non_linearity", "gelu"}, {"few", true}}},
       {"adapterplus", {{"reduction_factor", 4}}},
       {"llama_adapter", {{"adapter_len", 4}, {"adapter_layers", 2}}},
       {"cpt", {{"cpt_token_ids", {5, 9, 2, 7, 3}}, {"cpt_tokens_type_mask", {1, 2, 3, 4, 5}}}},
@@ -260,9 +261,11 @@ Adapted attach_case(const Model& base, const Case& c, std::unique_ptr<Method> me
   return attach(base, *c.row, std::move(method), seed, {}, false, &data);
 }
 
-std::optional<Adapted> attached(const Model& base, const Case& c) {
+std::optional<Adapted> attached(const Model& base, const Case& c, double noise) {
   try {
-    return attach_case(base, c);
+    Adapted adapted = attach_case(base, c);
+    if (noise > 0) perturb(*adapted.method, 5, noise);
+    return adapted;
   } catch (const Error& e) {
     Model copy = base;
     bool biases = false;

@@ -26,8 +26,9 @@ struct Case {
 // At least one case for every row of the table, more for options that change the maths.
 std::vector<Case> method_cases();
 
-// Attaches the case with seed 1; nullopt where the method says that a model without biases has nothing for it to train.
-std::optional<Adapted> attached(const Model& base, const Case& c);
+// Attaches the case with seed 1; nullopt where the method says that a model without biases has nothing for it to train. With `noise` random values of that
+// size are added, so that what starts as the identity is none.
+std::optional<Adapted> attached(const Model& base, const Case& c, double noise = 0);
 
 // Attaches the case with seed 1 and training data, for methods whose start depends on them.
 Adapted attach_case(const Model& base, const Case& c, std::unique_ptr<Method> method, uint64_t seed = 1);

@@ -43,7 +43,7 @@ TEST(Packing, LossOfPackedDocumentsIsTheSumOfTheirLosses) {
   for (auto& family : families()) {
     const Model model = converted(tiny(family.model_type), at::kDouble, at::kCPU);
     for (auto& c : testing::method_cases()) {
-      const std::optional<Adapted> attached = testing::attached(model, c);
+      const std::optional<Adapted> attached = testing::attached(model, c, 0.2);
       if (!attached) continue;
       const Adapted& adapted = *attached;
       const Batch both = rows({7, 11}, 5);

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tools" / "parity"))
+sys.path[0] = str(ROOT / "tools" / "parity")  # in place of this folder, where a file is named tokenizers.py
 import training  # noqa: E402
 from common import Folder, read_json, write_json  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
@@ -26,7 +26,7 @@ def keep(made, kept):
             save_file({name.removeprefix("param."): tensor for name, tensor in state.items() if name.startswith("param.")}, kept / file.name)
         elif file.suffix == ".safetensors" and (made / "encoder.safetensors").exists():
             continue
-        elif file.suffix in (".json", ".safetensors"):
+        elif file.suffix in (".json", ".safetensors") and "head" not in file.name:
             shutil.copy(file, kept / file.name)
     if (kept / "adapter_config.json").exists():
         tidy_config(kept / "adapter_config.json")
@@ -39,7 +39,7 @@ def tidy_config(file):
         if key in config:
             config[key] = "model"
     for key in ("target_modules", "feedforward_modules"):
-        if config.get(key):
+        if isinstance(config.get(key), list):
             config[key] = sorted(config[key])
     write_json(file, config)
 
@@ -53,10 +53,10 @@ def main():
         with Folder() as folder:
             training.write_model(family, folder)
             keep(folder / "model", OUT / family / "model")
-            shutil.copy(folder / "rows.jsonl", OUT / family / "rows.jsonl")
-            for method in chosen:
-                losses = training.reference(family, method, folder)
-                golden["losses"].setdefault(family, {})[method] = {"learning_rate": training.METHODS[method][1], "losses": losses}
+            for rows in ("rows.jsonl", "whole.jsonl"):
+                shutil.copy(folder / rows, OUT / family / rows)
+            for method, losses in training.references(family, chosen, folder).items():
+                golden["losses"].setdefault(family, {})[method] = {"learning_rate": training.METHODS[method][1], "rows": training.rows_of(method, folder, ".jsonl").name, "losses": losses}
                 if method != "full":
                     keep(folder / method, OUT / family / method)
     lines = json.dumps(golden, indent=1, sort_keys=True)

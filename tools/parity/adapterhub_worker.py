@@ -1,13 +1,16 @@
-"""Runs under a Python of its own, with AdapterHub's `adapters` and the transformers that it needs: adapterhub_worker.py make|load JOBS.json.
+"""Runs under a Python of its own, with AdapterHub's `adapters` and the transformers that it needs: adapterhub_worker.py make|load|train JOBS.json.
 
-JOBS.json is a list of {"base", "config", "options", "made", "name", "written", "ids", "logits"}. `make` makes the adapter with random values, writes its
-folder as safetensors and its logits; `load` loads the folder `written` and writes its logits. A job that fails leaves a file <logits>.error.
+JOBS.json is a list of {"base", "config", "options", "made", "name", "out", ...}. `make` makes the adapter with random values, writes its folder as safetensors
+and the logits of "ids" into `out`; `load` loads the folder "written" and writes its logits; `train` makes the adapter and its folder, trains it on "rows" with
+"learning_rate" and "batch_size" rows at a time, and writes the losses of the steps. A job that fails leaves a file <out>.error.
 """
 
 import json
 import sys
 import traceback
 from pathlib import Path
+
+import reference_loop
 
 sys.path = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]  # a file here is named adapters.py
 
@@ -38,7 +41,7 @@ def base_model(folder):
 
 def write_logits(model, job):
     with torch.no_grad():
-        save_file({"logits": model(input_ids=torch.tensor([job["ids"]])).logits[0].contiguous()}, job["logits"])
+        save_file({"logits": model(input_ids=torch.tensor([job["ids"]])).logits[0].contiguous()}, job["out"])
 
 
 def made_config(name, options):
@@ -67,10 +70,11 @@ def save(model, job):
         file.write_text(json.dumps(saved))
 
 
-def make(job):
+def with_adapter(job):
+    """The base with a new adapter of random values, which is saved too."""
     model = base_model(job["base"])
-    config = made_config(job["config"], job["options"])
-    model.add_adapter(job["name"], config=config)
+    torch.manual_seed(7)
+    model.add_adapter(job["name"], config=made_config(job["config"], job["options"]))
     model.set_active_adapters(job["name"])
     generator = torch.Generator().manual_seed(len(job["name"]))
     with torch.no_grad():
@@ -79,9 +83,20 @@ def make(job):
                 tensor.add_(torch.randn(tensor.shape, generator=generator) * 0.1)
                 if name.endswith("parametrizations.weight.original"):
                     tensor.diagonal().fill_(-1)  # signs, which the reference cuts to integers
-    model.eval()
-    write_logits(model, job)
     save(model, job)
+    return model
+
+
+def make(job):
+    write_logits(with_adapter(job).eval(), job)
+
+
+def train(job):
+    model = with_adapter(job)
+    model.train_adapter(job["name"])
+    settings = {**reference_loop.SETTINGS, "batch_size": job["batch_size"], "grad_accum": job["grad_accum"]}
+    losses = reference_loop.train(model, reference_loop.load_rows(job["rows"]), job["learning_rate"], settings=settings)
+    Path(job["out"]).write_text(json.dumps(losses))
 
 
 def load(job):
@@ -100,6 +115,6 @@ def load(job):
 
 for job in json.loads(Path(sys.argv[2]).read_text()):
     try:
-        {"make": make, "load": load}[sys.argv[1]](job)
+        {"make": make, "load": load, "train": train}[sys.argv[1]](job)
     except Exception:  # noqa: BLE001: the job's failure is its result
-        Path(job["logits"] + ".error").write_text(traceback.format_exc())
+        Path(job["out"] + ".error").write_text(traceback.format_exc())

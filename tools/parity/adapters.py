@@ -329,8 +329,7 @@ def run(graft, only=()):
 
     with Folder() as folder:
         bases = make_bases(folder)
-        return methods_rows(graft, bases, folder, only) + ([] if only else conversions.rows(graft, bases, folder))
-        return methods_rows(graft, bases, folder) + conversions.rows(graft, bases, folder) + trained.rows(graft, bases, folder)
+        return methods_rows(graft, bases, folder, only) + ([] if only else conversions.rows(graft, bases, folder) + trained.rows(graft, bases, folder))
 
 
 if __name__ == "__main__":

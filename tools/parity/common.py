@@ -157,6 +157,23 @@ def adapterhub_python():
     return named
 
 
+def adapterhub_work(command, jobs, folder):
+    """Runs adapterhub_worker.py, which says what jobs are."""
+    file = Path(folder) / f"{command}.json"
+    file.write_text(json.dumps(jobs))
+    environment = dict(os.environ, HF_HUB_OFFLINE="1", TRANSFORMERS_VERBOSITY="error")
+    worker = Path(__file__).with_name("adapterhub_worker.py")
+    subprocess.run([adapterhub_python(), str(worker), command, str(file)], check=True, env=environment, timeout=1200)
+
+
+def adapterhub_result(job):
+    """The file that a job wrote; its failure as an exception."""
+    error = Path(job["out"] + ".error")
+    if error.exists():
+        raise AssertionError(error.read_text().strip().splitlines()[-1])
+    return job["out"]
+
+
 # --- Tiny random models -----------------------------------------------------------------------------------------------
 def randomize(model, seed=0):
     """Random values in every tensor, norms and biases too, at a scale where a mistake shows: activations stay near 1, attention is uneven."""

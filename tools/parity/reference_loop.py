@@ -5,7 +5,6 @@ alone, gradients clipped together, the learning rate rising over `warmup` steps 
 """
 
 import json
-import sys
 from pathlib import Path
 
 import torch
@@ -44,13 +43,15 @@ def loss_sum(model, rows):
 def parameter_groups(model, weight_decay):
     """Decay on matrices; never on biases, norms, and factors whose identity is 1."""
     trained = [(name, tensor) for name, tensor in model.named_parameters() if tensor.requires_grad]
-    decayed = [tensor for name, tensor in trained if tensor.dim() >= 2 and "ia3_l" not in name]
-    others = [tensor for name, tensor in trained if tensor.dim() < 2 or "ia3_l" in name]
+    apart = ("ia3_l", "phm_rule", "weight.original")  # the last: LoReFT's reflections, whose signs must stay 1 and −1
+    decayed = [tensor for name, tensor in trained if tensor.dim() >= 2 and not any(word in name for word in apart)]
+    others = [tensor for name, tensor in trained if tensor.dim() < 2 or any(word in name for word in apart)]
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
-def train(model, rows, learning_rate, extra_loss=None, after_step=None, settings=SETTINGS):
-    """Losses of the steps. `extra_loss()` joins the gradient, not the loss; `after_step(step)` runs behind the optimizer's step, counted from 1."""
+def train(model, rows, learning_rate, extra_loss=None, after_step=None, settings=SETTINGS, trained_sum=loss_sum):
+    """Losses of the steps. `extra_loss()` joins the gradient, not the loss; `after_step(step)` runs behind the optimizer's step, counted from 1.
+    `trained_sum(model, rows)` is what is trained in place of the loss that is shown."""
     model.train()
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -63,9 +64,10 @@ def train(model, rows, learning_rate, extra_loss=None, after_step=None, settings
         supervised = sum(len(row["ids"]) - max(1, row["prompt"]) for row in chosen)
         total = 0.0
         for begin in range(0, per_step, settings["batch_size"]):
-            loss = loss_sum(model, chosen[begin : begin + settings["batch_size"]])
-            total += loss.item()
+            some = chosen[begin : begin + settings["batch_size"]]
+            loss = trained_sum(model, some)
             (loss / supervised).backward()
+            total += loss.item() if trained_sum is loss_sum else loss_sum(model, some).item()
         if extra_loss:
             extra_loss().backward()
         losses.append(total / supervised)
@@ -77,26 +79,3 @@ def train(model, rows, learning_rate, extra_loss=None, after_step=None, settings
             after_step(step + 1)
         optimizer.zero_grad()
     return losses
-
-
-def adapterhub(model_folder, adapter_folder, rows_file, learning_rate, reduction_factor):
-    """Makes a Houlsby adapter with AdapterHub's library, saves it, trains it. Runs in that library's own environment."""
-    import adapters
-    from adapters import DoubleSeqBnConfig
-    from transformers import AutoModelForCausalLM
-
-    model = AutoModelForCausalLM.from_pretrained(model_folder, attn_implementation="eager")
-    adapters.init(model)
-    torch.manual_seed(7)
-    model.add_adapter("default", config=DoubleSeqBnConfig(reduction_factor=reduction_factor))
-    model.train_adapter("default")
-    with torch.no_grad():
-        for tensor in (tensor for tensor in model.parameters() if tensor.requires_grad):
-            tensor.add_(0.1 * torch.randn_like(tensor))
-    model.save_adapter(str(adapter_folder), "default", use_safetensors=True, with_head=False)
-    return train(model, load_rows(rows_file), learning_rate)
-
-
-if __name__ == "__main__":
-    del sys.path[0]  # this folder has an adapters.py of its own
-    print(json.dumps(adapterhub(*sys.argv[1:4], float(sys.argv[4]), float(sys.argv[5]))))

@@ -2,21 +2,20 @@
 AdapterHub's modules within 1e-3 of their value, for every method, on llama and gpt2."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
-from common import Folder, Graft, Row, adapterhub_python, as_text, in_parallel, some_ids, tiny_model, write_letter_tokenizer  # first: it quietens transformers
+from common import Folder, Graft, Row, adapterhub_result, adapterhub_work, as_text, in_parallel, some_ids, tiny_model, write_letter_tokenizer  # first: it quietens transformers
 
 import torch
-from peft import (AdaLoraConfig, IA3Config, LNTuningConfig, LoraConfig, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig, get_peft_model)
+from peft import (AdaLoraConfig, AdaptionPromptConfig, CPTConfig, IA3Config, LNTuningConfig, LoraConfig, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig,
+                  get_peft_model)
 from safetensors.torch import save_file
 
-from reference_loop import SETTINGS, load_rows, train
+from reference_loop import SETTINGS, load_rows, padded, train
 
 BOUND = 1e-3  # largest difference of a loss, relative to the reference's
 VOCAB, BOS, EOS = 61, 1, 2
-REDUCTION = 4.0
 
 MODELS = {
     "llama": dict(vocab_size=VOCAB, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
@@ -41,8 +40,12 @@ def ia3(family):
     return IA3Config(task_type="CAUSAL_LM", target_modules=attention + feed_forward, feedforward_modules=feed_forward)
 
 
+def cpt(_, **options):
+    return CPTConfig(task_type="CAUSAL_LM", cpt_token_ids=[5, 9, 2, 7, 3, 8, 6], cpt_mask=[1] * 7, opt_projection_epsilon=6.0, opt_projection_format_epsilon=3.0, **options)
+
+
 VIRTUAL = dict(task_type="CAUSAL_LM", num_virtual_tokens=5)
-# method: (PEFT's configuration, learning rate); full and houlsby have none. `encoder` marks those whose file lacks what trains them.
+# method: (PEFT's configuration, learning rate); those of ADAPTERHUB and full have none.
 METHODS = {
     "full": (None, 3e-3),
     "lora": (lora, 2e-2),
@@ -54,23 +57,60 @@ METHODS = {
     "prompt_tuning": (lambda _: PromptTuningConfig(**VIRTUAL), 5e-2),
     "p_tuning": (lambda _: PromptEncoderConfig(**VIRTUAL, encoder_hidden_size=24), 1e-2),
     "ln_tuning": (lambda _: LNTuningConfig(task_type="CAUSAL_LM"), 3e-2),
+    "llama_adapter": (lambda _: AdaptionPromptConfig(task_type="CAUSAL_LM", adapter_len=5, adapter_layers=2), 5e-2),
+    "cpt": (lambda family: cpt(family, cpt_tokens_type_mask=[1, 2, 3, 1, 2, 3, 1]), 5e-2),
+    "cpt+answers": (lambda family: cpt(family, cpt_tokens_type_mask=[1, 2, 4, 5, 6, 8, 8], opt_weighted_loss_type="decay", opt_loss_decay_factor=0.5), 5e-2),
     "houlsby": (None, 1e-2),
+    "compacter": (None, 3e-2),
+    "compacterpp": (None, 3e-2),
+    "adapterdrop": (None, 1e-2),
+    "adapterplus": (None, 1e-2),
+    "loreft": (None, 3e-2),
+    "noreft": (None, 3e-2),
+    "direft": (None, 3e-2),
+    "loreft+suffix": (None, 3e-2),
+    "mam": (None, 1e-2),
+    "unipelt": (None, 1e-2),
 }
+# method: AdapterHub's preset and its options
+ADAPTERHUB = {
+    "houlsby": ("double_seq_bn", dict(reduction_factor=4)),
+    "compacter": ("compacter", dict(reduction_factor=4)),
+    "compacterpp": ("compacter++", dict(reduction_factor=2, phm_dim=2, phm_rank=3)),
+    "adapterdrop": ("seq_bn", dict(reduction_factor=4, leave_out=[0])),
+    "adapterplus": ("adapterplus", dict(reduction_factor=4)),
+    "loreft": ("loreft", dict(r=3, dropout=0.0)),
+    "noreft": ("noreft", dict(r=3, dropout=0.0, non_linearity="relu")),
+    "direft": ("direft", dict(r=3, dropout=0.0)),
+    "loreft+suffix": ("loreft", dict(r=3, dropout=0.0, suffix_positions=4, layers=[1])),
+    "mam": ("mam", dict(prefix=dict(prefix_length=5, bottleneck_size=24), adapter=dict(reduction_factor=4))),
+    "unipelt": ("unipelt", dict(prefix=dict(prefix_length=5, bottleneck_size=24), adapter=dict(reduction_factor=4), lora=dict(r=3))),
+}
+# AdapterHub knows no prompts: rows of which all is learned; and its gates see padding, so that each row stands by itself there.
+WHOLE_ROWS, ROWS_ALONE = ("loreft+suffix", "unipelt"), ("unipelt",)
+# Those whose file lacks what trains them.
 WITH_ENCODER = ("prefix_tuning+projection", "p_tuning")
 
 
 # --- What both sides start from ---------------------------------------------------------------------------------------
 def write_rows(family, folder):
-    """16 rows of unequal lengths: rows.json as ids for the reference, rows.jsonl as text for graft."""
-    rows, lines = [], []
+    """16 rows of unequal lengths: rows.json as ids for the reference, rows.jsonl as text for graft; and whole.json, whole.jsonl without prompts."""
+    rows, lines, whole, whole_lines = [], [], [], []
     for i in range(16):
         ids = some_ids(VOCAB, 12 + (7 * i) % 17, seed=100 + i)
         prompt = 2 + (3 * i) % 8
         lines.append(json.dumps({"prompt": as_text(ids[:prompt]), "completion": as_text(ids[prompt:])}, ensure_ascii=False))
+        whole_lines.append(json.dumps({"text": as_text(ids)}, ensure_ascii=False))
         front = [BOS] if family == "llama" else []
         rows.append({"ids": [*front, *ids, EOS], "prompt": len(front) + prompt})
-    (folder / "rows.json").write_text(json.dumps(rows) + "\n")
-    (folder / "rows.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        whole.append({"ids": [*front, *ids, EOS], "prompt": 0})
+    for name, theirs, ours in (("rows", rows, lines), ("whole", whole, whole_lines)):
+        (folder / f"{name}.json").write_text(json.dumps(theirs) + "\n")
+        (folder / f"{name}.jsonl").write_text("\n".join(ours) + "\n", encoding="utf-8")
+
+
+def rows_of(method, folder, ending):
+    return folder / (("whole" if method in WHOLE_ROWS else "rows") + ending)
 
 
 def write_model(family, folder):
@@ -123,15 +163,19 @@ def encoder_state(model):
     return state
 
 
-def reference(family, method, folder):
+def with_answers(model, rows):
+    """CPT's loss as PEFT computes it: answers in the prompt, the row's own labels, and their weights."""
+    ids, mask, labels = padded(rows)
+    answers = sum(kind % 4 == 0 for kind in model.peft_config["default"].cpt_tokens_type_mask[1:])
+    return model(input_ids=ids, attention_mask=mask, labels=labels).loss * ((labels != -100).sum() + len(rows) * answers)
+
+
+def peft_reference(family, method, folder):
     """Writes what graft starts from into folder/<method> and returns the reference's losses."""
     make, learning_rate = METHODS[method]
-    target, rows = folder / method, load_rows(folder / "rows.json")
+    target, rows = folder / method, load_rows(rows_of(method, folder, ".json"))
     if method == "full":
         return train(base_model(folder), rows, learning_rate)
-    if method == "houlsby":
-        command = [adapterhub_python(), str(Path(__file__).with_name("reference_loop.py")), folder / "model", target, folder / "rows.json", learning_rate, REDUCTION]
-        return json.loads(subprocess.run([*map(str, command)], check=True, capture_output=True, text=True).stdout)
     torch.manual_seed(5)
     model = get_peft_model(base_model(folder), make(family))
     if method not in WITH_ENCODER:
@@ -141,7 +185,23 @@ def reference(family, method, folder):
         save_file(encoder_state(model), target / "encoder.safetensors")
     if method == "adalora":
         return train(model, rows, learning_rate, orthogonality(model, model.peft_config["default"]), model.base_model.update_and_allocate)
+    if method == "cpt+answers":
+        return train(model, rows, learning_rate, trained_sum=with_answers)
     return train(model, rows, learning_rate)
+
+
+def references(family, methods, folder):
+    """The same for several methods, AdapterHub's together: {method: losses}."""
+    jobs = {}
+    for method in (method for method in methods if method in ADAPTERHUB):
+        config, options = ADAPTERHUB[method]
+        size = 1 if method in ROWS_ALONE else SETTINGS["batch_size"]
+        jobs[method] = {"base": str(folder / "model"), "config": config, "options": options, "name": "default", "made": str(folder / method), "out": str(folder / f"{method}.losses"),
+                        "rows": str(rows_of(method, folder, ".json")), "learning_rate": METHODS[method][1], "batch_size": size,
+                        "grad_accum": SETTINGS["batch_size"] * SETTINGS["grad_accum"] // size}
+    if jobs:
+        adapterhub_work("train", list(jobs.values()), folder)
+    return {method: json.loads(Path(adapterhub_result(jobs[method])).read_text()) if method in jobs else peft_reference(family, method, folder) for method in methods}
 
 
 # --- graft ------------------------------------------------------------------------------------------------------------
@@ -155,7 +215,7 @@ def start_from_encoder(target, out):
 
 def graft_losses(graft, method, folder):
     target, out = folder / method, folder / f"{method} out"
-    words = ["train", "--model", folder / "model", "--data", folder / "rows.jsonl", "--out", out, "--order", "sequential", "--steps", SETTINGS["steps"],
+    words = ["train", "--model", folder / "model", "--data", rows_of(method, folder, ".jsonl"), "--out", out, "--order", "sequential", "--steps", SETTINGS["steps"],
              "--batch-size", SETTINGS["batch_size"], "--grad-accum", SETTINGS["grad_accum"], "--lr", METHODS[method][1], "--warmup", SETTINGS["warmup"],
              "--weight-decay", SETTINGS["weight_decay"], "--clip", SETTINGS["clip"], "--schedule", "linear", "--dtype", "float32", "--threads", "1"]
     if method == "full":
@@ -190,7 +250,7 @@ def run(graft, only=()):
             folder = top / family
             folder.mkdir()
             write_model(family, folder)
-            expected = {method: reference(family, method, folder) for method in rows}
+            expected = references(family, list(rows), folder)
             outcomes = in_parallel(lambda method: graft_losses(graft, method, folder), list(rows))  # noqa: B023
             for (method, row), ours in zip(rows.items(), outcomes):
                 row.check(learns(expected[method]), f"{family}: the reference learns nothing: {expected[method]}")

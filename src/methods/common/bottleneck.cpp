@@ -11,6 +11,7 @@
 #include "methods/common/base_params.h"
 #include "methods/common/init.h"
 #include "methods/common/prompt_mean.h"
+#include "methods/common/targets.h"
 
 namespace graft {
 
@@ -86,7 +87,7 @@ void Bottleneck::attach(AttachContext& context) {
 BottleneckMap Bottleneck::make_map(AttachContext& context, const std::string& name, int64_t in, int64_t out, bool up) {
   const auto options = adapter_options(context.model);
   const Tensor initial = config_.init_weights == "bert"      ? normal({out, in}, 0.02, options, context.generator)
-                         : config_.init_weights == "houlsby" ? normal({out, in}, 0.01, options, context.generator).clamp_(-0.02, 0.02)
+                         : config_.init_weights == "houlsby" ? cut_normal({out, in}, 0.01, options, context.generator)
                          : up                                ? zeros({out, in}, options)
                                                              : kaiming_uniform({out, in}, options, context.generator);
   const Tensor weight = add(name + ".weight", initial), bias = add(name + ".bias", zeros({out}, options), false);
@@ -115,8 +116,7 @@ Json Bottleneck::file_config(const Model&) {
 namespace {
 // Options of a switched-off part do not matter.
 bool used(const std::string& key, const Json& json) {
-  const bool phm = json.value("phm_layer", false);
-  if (key != "phm_layer" && (key.find("phm") != std::string::npos || key == "hypercomplex_nonlinearity")) return phm;
+  if (key != "phm_layer" && (key.find("phm") != std::string::npos || key == "hypercomplex_nonlinearity")) return json.value("phm_layer", Json(false)) == true;
   return key != "init_weights_seed" && key != "inv_adapter_reduction_factor";
 }
 }  // namespace
@@ -140,11 +140,10 @@ int Bottleneck::file_fit(const Json& config) const {
   if (!architecture.is_null() && architecture != "bottleneck") return -1;
   const Json fixed = fixed_keys();
   for (const char* kind : {"phm_layer", "use_gating"})
-    if (config.value(kind, false) != fixed.at(kind)) return -1;
+    if (config.value(kind, Json(false)) != fixed.at(kind)) return -1;
   if (config.value("residual_before_ln", Json(true)) != Json(config_.residual_inside)) return -1;
   int fit = 0;
-  BottleneckConfig options = config_;
-  const Json defaults = to_json(options);
+  const Json defaults = to_json(config_);
   for (auto& [key, value] : defaults.items()) fit += config.contains(key) && config[key] == value;
   return fit;
 }
@@ -174,16 +173,14 @@ void Bottleneck::check_options(const Model& model) const {
     if (!factor.is_number() || factor.get<double>() < 1.0 / 64)
       usage_error(name_, fmt::format("{} must be a number of at least 1/64 but is {}", name, json_line(factor)));
   };
-  const Json &factor = config_.reduction_factor, &scaling = config_.scaling, &out = config_.leave_out;
+  const Json &factor = config_.reduction_factor, &scaling = config_.scaling;
   if (!factor.is_object()) check(factor, "reduction_factor");
   else
     for (auto& [layer, value] : factor.items()) check(value, fmt::format("reduction_factor['{}']", layer));
   if (!scaling.is_number() && scaling != "learned" && scaling != "channel")
     usage_error(name_, fmt::format("scaling must be a number, \"learned\" or \"channel\" but is {}", json_line(scaling)));
-  if (!out.is_array()) usage_error(name_, fmt::format("leave_out must be a list of layer numbers but is {}", json_line(out)));
-  for (auto& layer : out)
-    if (!layer.is_number_integer() || layer.get<int64_t>() < 0 || layer.get<int64_t>() >= model.layers())
-      usage_error(name_, fmt::format("leave_out holds {}, but this model has the layers 0..{}", json_line(layer), model.layers() - 1));
+  if (static_cast<int64_t>(layer_numbers(config_.leave_out, "leave_out", model, name_).size()) == model.layers())
+    usage_error(name_, "leave_out holds all layers: there is no adapter");
 }
 
 int64_t Bottleneck::bottleneck_width(int64_t width, int64_t layer) const {

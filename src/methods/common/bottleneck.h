@@ -28,7 +28,7 @@ using BottleneckMap = std::function<Tensor(const Tensor& x)>;
 
 class Bottleneck : public Method {
  public:
-  Bottleneck(const char* name, BottleneckConfig config) : name_(name), config_(std::move(config)) {}
+  Bottleneck(const char* name, BottleneckConfig config) : Bottleneck(name, std::make_shared<BottleneckConfig>(std::move(config))) {}
   Config& config() override { return config_; }
   BottleneckConfig& options() { return config_; }
   void attach(AttachContext& context) override;
@@ -43,8 +43,11 @@ class Bottleneck : public Method {
   // Whether this layer has no adapter in this pass.
   virtual bool left_out(int64_t /*layer*/, bool /*training*/) const { return false; }
 
+  // A method with options of its own derives them from BottleneckConfig.
+  Bottleneck(const char* name, std::shared_ptr<BottleneckConfig> config) : name_(name), shared_config_(std::move(config)) {}
   const char* name_;
-  BottleneckConfig config_;
+  std::shared_ptr<BottleneckConfig> shared_config_;
+  BottleneckConfig& config_ = *shared_config_;
 
  private:
   friend struct BottleneckEdit;

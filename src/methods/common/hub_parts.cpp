@@ -10,6 +10,7 @@
 #include "methods/common/base_params.h"
 #include "methods/common/init.h"
 #include "methods/common/prompt_mean.h"
+#include "methods/common/targets.h"
 
 namespace graft {
 
@@ -63,9 +64,10 @@ const std::string kPool = ".prefix_tuning.pool.prefix_tunings.";
 void HubPrefix::attach(AttachContext& context) {
   const Model& model = context.model;
   kernels::check_activation(options.non_linearity, "prefix");
+  const std::set<int64_t> left_out = layer_numbers(options.leave_out, "leave_out", model, "prefix");
   std::vector<int64_t> layers;
   for (int64_t layer = 0; layer < model.layers(); ++layer)
-    if (std::find(options.leave_out.begin(), options.leave_out.end(), Json(layer)) == options.leave_out.end()) layers.push_back(layer);
+    if (!left_out.contains(layer)) layers.push_back(layer);
   if (layers.empty()) usage_error("prefix", "leave_out holds all layers");
   const int64_t n = options.prefix_length, width = model.config.width, inner = options.bottleneck_size, d = model.config.kv_heads * model.config.head_dim;
   const auto tensors = adapter_options(model);
@@ -111,13 +113,13 @@ Json HubPrefix::file_config(const Model&) {
 
 void HubPrefix::read_file_config(const Json& json, const std::string& tag) {
   Json own = json;
-  if (own.value("dropout", 0.0) != 0) usage_error(tag, "dropout of prefix rows is not supported", "it must be 0");
+  if (own.value("dropout", Json(0.0)) != 0.0) usage_error(tag, "dropout of prefix rows is not supported", "it must be 0");
   for (const char* key : {"architecture", "encoder_prefix", "cross_prefix", "dropout", "init_weights_seed"}) own.erase(key);
   from_json(options, own, tag);
 }
 
 int HubPrefix::file_fit(const Json& json) const {
-  return json.value("architecture", Json()) == "prefix_tuning" && json.value("use_gating", false) == options.use_gating ? 1 : -1;
+  return json.value("architecture", Json()) == "prefix_tuning" && json.value("use_gating", Json(false)) == options.use_gating ? 1 : -1;
 }
 
 NamedTensors with_one_prefix(const NamedTensors& tensors, const std::string& source) {

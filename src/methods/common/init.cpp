@@ -16,6 +16,9 @@ Tensor kaiming_uniform(at::IntArrayRef shape, const at::TensorOptions& options, 
 Tensor normal(at::IntArrayRef shape, double std, const at::TensorOptions& options, at::Generator& generator) {
   return at::empty(shape, at::kFloat).normal_(0, std, generator).to(options);
 }
+Tensor cut_normal(at::IntArrayRef shape, double std, const at::TensorOptions& options, at::Generator& generator) {
+  return (uniform(shape, std::erf(std::sqrt(2.0)), at::kFloat, generator).erfinv() * (std::sqrt(2.0) * std)).to(options);
+}
 Tensor zeros(at::IntArrayRef shape, const at::TensorOptions& options) { return at::zeros(shape, options); }
 Tensor ones(at::IntArrayRef shape, const at::TensorOptions& options) { return at::ones(shape, options); }
 

@@ -10,6 +10,7 @@ namespace graft {
 Tensor kaiming_uniform(at::IntArrayRef shape, const at::TensorOptions& options, at::Generator& generator);
 Tensor uniform(at::IntArrayRef shape, double bound, const at::TensorOptions& options, at::Generator& generator);
 Tensor normal(at::IntArrayRef shape, double std, const at::TensorOptions& options, at::Generator& generator);
+Tensor cut_normal(at::IntArrayRef shape, double std, const at::TensorOptions& options, at::Generator& generator);  // none beyond 2 std
 Tensor zeros(at::IntArrayRef shape, const at::TensorOptions& options);
 Tensor ones(at::IntArrayRef shape, const at::TensorOptions& options);
 

@@ -120,6 +120,17 @@ bool matches_module(const Json& selection, const std::string& path) {
   return false;
 }
 
+std::set<int64_t> layer_numbers(const Json& list, const char* option, const Model& model, const std::string& tag) {
+  if (!list.is_array()) usage_error(tag, fmt::format("{} must be a list of layer numbers but is {}", option, json_line(list)));
+  std::set<int64_t> layers;
+  for (auto& layer : list) {
+    if (!layer.is_number_integer() || layer.get<int64_t>() < 0 || layer.get<int64_t>() >= model.layers())
+      usage_error(tag, fmt::format("{} holds {}, but this model has the layers 0..{}", option, json_line(layer), model.layers() - 1));
+    layers.insert(layer.get<int64_t>());
+  }
+  return layers;
+}
+
 std::string last_part(const std::string& path) { return path.substr(path.rfind('.') + 1); }
 
 const std::string& target_path(const Model& model, const Target& target) { return target.linear ? target.linear->path : model.tokens.path; }

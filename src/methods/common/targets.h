@@ -1,5 +1,6 @@
 // Which modules a method adapts: HF PEFT's rules for target_modules and its companions.
 #pragma once
+#include <set>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,9 @@ class ModulePattern {
   std::string name_, tag_;
   std::vector<std::string> unused_;
 };
+
+// The layers that an option lists, as numbers. An entry that is no layer of the model: Fault::Usage.
+std::set<int64_t> layer_numbers(const Json& list, const char* option, const Model& model, const std::string& tag);
 
 // Paths of all modules that hold weights, and of the modules around them.
 std::vector<std::string> module_paths(Model& model);
