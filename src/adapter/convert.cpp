@@ -57,7 +57,7 @@ LoraConversion factor_updates(const Model& base, const Model& changed, const Ada
   LoraConversion result;
   double squares = 0, error_squares = 0;
   for (auto& [update, delta] : changed_linears(base, changed)) {
-    const WeightEdit* edit = adapted ? adapted->sites.weight_edit(update.site, update.layer) : nullptr;
+    const std::shared_ptr<WeightEdit> edit = adapted ? adapted->sites.weight_edit(update.site, update.layer) : nullptr;
     const auto own = edit ? edit->low_rank(false) : std::nullopt;
     const double norm = delta.norm().item<double>();
     if (own && (!rank || own->a.size(0) <= *rank)) {
@@ -85,18 +85,20 @@ LoraConversion factor_updates(const Model& base, const Model& changed, const Ada
   return result;
 }
 
-void save_lora(const LoraConversion& conversion, const std::filesystem::path& folder, const std::filesystem::path& base_folder) {
-  CHECK_THAT(!conversion.updates.empty(), "no update to write");
-  NamedTensors tensors;
+void save_lora(const std::vector<FactoredUpdate>& updates, const std::filesystem::path& folder, const std::string& base_model, const NamedTensors& copies) {
+  CHECK_THAT(!updates.empty(), "no update to write");
+  NamedTensors tensors = copies;
   Json names = Json::array(), ranks = Json::object(), alphas = Json::object();
   int64_t most = 0;
   bool conv1d = false;
-  for (auto& u : conversion.updates) most = std::max(most, u.a.size(0));
-  for (auto& u : conversion.updates) {
+  for (auto& u : updates) most = std::max(most, u.a.size(0));
+  for (auto& u : updates) {
     const std::string prefix = kPeftPrefix + u.path + ".lora_";
-    tensors.emplace_back(prefix + "A.weight", u.a);
-    tensors.emplace_back(prefix + "B.weight", u.b);
-    names.push_back(u.path);
+    tensors.emplace_back(prefix + (u.embedding ? "embedding_A" : "A.weight"), u.a);
+    tensors.emplace_back(prefix + (u.embedding ? "embedding_B" : "B.weight"), u.b);
+    // By its bare name PEFT sees that a whole embedding stands in the file.
+    const bool copied = std::any_of(copies.begin(), copies.end(), [&](auto& copy) { return copy.first == kPeftPrefix + u.path + ".base_layer.weight"; });
+    names.push_back(copied ? last_part(u.path) : u.path);
     conv1d |= u.conv1d;
     if (u.a.size(0) == most) continue;
     std::string key = "^";  // whole paths, so that no key fits two modules
@@ -112,7 +114,7 @@ void save_lora(const LoraConversion& conversion, const std::filesystem::path& fo
               {"inference_mode", true},
               {"auto_mapping", nullptr},
               {"revision", nullptr},
-              {"base_model_name_or_path", std::filesystem::weakly_canonical(base_folder).string()},
+              {"base_model_name_or_path", base_model},
               {"r", most},
               {"lora_alpha", most},
               {"lora_dropout", 0.0},

@@ -15,6 +15,7 @@ struct FactoredUpdate {
   bool conv1d = false;
   Tensor a, b;       // [r, in], [out, r]; the scale is in b
   double error = 0;  // ‖ΔW − BA‖ / ‖ΔW‖; 0 where the factors are the update's own
+  bool embedding = false;  // of the token embedding, [vocab, width] as (BA)ᵀ
 };
 
 struct LoraConversion {
@@ -28,8 +29,8 @@ struct LoraConversion {
 // singular value decomposition). No rank: own factors everywhere; a module without them throws Fault::Usage.
 LoraConversion factor_updates(const Model& base, const Model& changed, const Adapted* adapted, std::optional<int64_t> rank);
 
-// Writes a PEFT folder of a plain LoRA with these updates.
-void save_lora(const LoraConversion& conversion, const std::filesystem::path& folder, const std::filesystem::path& base_folder);
+// Writes a PEFT folder of a plain LoRA with these updates; `copies`: whole embeddings beside them.
+void save_lora(const std::vector<FactoredUpdate>& updates, const std::filesystem::path& folder, const std::string& base_model, const NamedTensors& copies = {});
 
 // Writes llama.cpp's layout of a LoRA adapter: <weight>.lora_a and .lora_b in float32. Its runtime scales by alpha / rank with
 // one alpha, so every other scale goes into B. An update that it cannot hold, or a family it does not know, throws Fault::Usage.

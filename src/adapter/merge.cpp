@@ -7,25 +7,33 @@
 
 namespace graft {
 
+namespace {
+
+void refuse_unmergeable(const MethodRow& row) {
+  if (row.mergeable) return;
+  std::vector<std::string> mergeable;
+  for (auto& other : methods())
+    if (other.mergeable) mergeable.push_back(other.name);
+  usage_error("merge", fmt::format("{} cannot be folded into the base's weights", row.name),
+              fmt::format("keep the adapter beside the base; mergeable are {}", fmt::join(mergeable, ", ")));
+}
+
+}  // namespace
+
 Model merged(const Adapted& adapted) {
-  if (!adapted.row->mergeable) {
-    std::vector<std::string> mergeable;
-    for (auto& row : methods())
-      if (row.mergeable) mergeable.push_back(row.name);
-    usage_error("merge", fmt::format("{} cannot be folded into the base's weights", adapted.row->name),
-                fmt::format("keep the adapter beside the base; mergeable are {}", fmt::join(mergeable, ", ")));
-  }
+  for (auto& part : adapted.parts) refuse_unmergeable(*part->row);
+  if (adapted.row) refuse_unmergeable(*adapted.row);
   Model model = adapted.model;  // trained copies of base tensors are in place already
   const Linear plain_head = model.head_linear();
   visit_linears(model, [&](Site site, int64_t layer, Linear& linear) {
-    const WeightEdit* edit = adapted.sites.weight_edit(site, layer);
+    const auto& edit = adapted.sites.weight_edit(site, layer);
     if (!edit || site == Site::Head) return;
     const auto result = edit->merged(linear);
-    CHECK_THAT(result, "{} says it merges but {} does not", adapted.row->name, linear.path);
+    CHECK_THAT(result, "the method says it merges but {} does not", linear.path);
     linear = *result;
   });
-  const EmbedEdit* embed = adapted.sites.embed_edit();
-  const WeightEdit* head = adapted.sites.weight_edit(Site::Head, -1);
+  const auto& embed = adapted.sites.embed_edit();
+  const auto& head = adapted.sites.weight_edit(Site::Head, -1);
   const Linear merged_head = head ? head->merged(plain_head).value() : plain_head;
   if (embed) model.tokens.weight = embed->merged(model.tokens.weight);
   if (!model.config.tied_head) {

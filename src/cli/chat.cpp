@@ -19,14 +19,39 @@ constexpr const char* kChatHelp = R"(talks with a model through its chat templat
 On a terminal, type a message and press Enter. Lines that begin with a slash are commands:
   /system TEXT   sets the system message (no text: none) and starts anew
   /reset         forgets the conversation, keeps the system message
+  /adapter NAME  lets this one of the adapters run, by its folder's name; none: the base alone, all: together as at the start
   /quit          ends (so does the end of the input)
 When the input is no terminal, each line is a turn of the user and each answer goes to standard output.)";
+
+// The adapters that were given, on their base, and those of them that run.
+class Adapters {
+ public:
+  explicit Adapters(const ModelFlags& flags) : how_(flags.adapters.how()), base_(flags.load_base()), parts_(flags.adapters.load(base_)), chosen_(composed(base_, parts_, how_)) {}
+
+  const Adapted& chosen() const { return chosen_; }
+  void choose(const std::string& name) {
+    std::vector<std::string> names{"none", "all"};
+    std::vector<Part> parts;
+    for (auto& part : parts_) {
+      names.push_back(part.name);
+      if (name == "all" || name == part.name) parts.push_back(part);
+    }
+    if (parts.empty() && name != "none") usage_error("chat", fmt::format("there is no adapter '{}'", name), fmt::format("known: {}", fmt::join(names, ", ")));
+    chosen_ = composed(base_, parts, how_);
+  }
+
+ private:
+  Compose how_;
+  Model base_;
+  std::vector<Part> parts_;
+  Adapted chosen_;
+};
 
 // A conversation that goes on: what was said, and the model that answers.
 class Talk {
  public:
-  Talk(const chat::ChatTemplate& chat_template, const Tokenizer& tokenizer, const Adapted& adapted, const GenerateConfig& config)
-      : template_(chat_template), tokenizer_(tokenizer), adapted_(adapted), config_(config) {
+  Talk(const chat::ChatTemplate& chat_template, const Tokenizer& tokenizer, Adapters& adapters, const GenerateConfig& config)
+      : template_(chat_template), tokenizer_(tokenizer), adapters_(adapters), config_(config) {
     if (tokenizer.eos_id()) stops_.push_back(*tokenizer.eos_id());
   }
 
@@ -34,6 +59,7 @@ class Talk {
     system_ = text;
     reset();
   }
+  void choose_adapter(const std::string& name) { adapters_.choose(name); }
   void reset() {
     messages_.clear();
     if (!system_.empty()) say("system", system_);
@@ -59,7 +85,8 @@ class Talk {
     chat::Conversation conversation;
     conversation.messages = chat::Value::list(messages_);
     const auto ids = tokenizer_.encode(template_.render(conversation, true).text, false);
-    const int64_t room = adapted_.model.config.max_positions - adapted_.sites.input_row_count() - adapted_.sites.kv_row_count();
+    const Adapted& adapted = adapters_.chosen();
+    const int64_t room = adapted.model.config.max_positions - adapted.sites.input_row_count() - adapted.sites.kv_row_count();
     if (static_cast<int64_t>(ids.size()) >= room) input_error("chat", fmt::format("the conversation has {} tokens, the model reads {}", ids.size(), room), "/reset starts anew");
     std::vector<int64_t> so_far;
     std::string shown;
@@ -70,14 +97,14 @@ class Talk {
       show(text.substr(std::min(shown.size(), text.size())));
       shown = text;
     };
-    const auto reply = tokenizer_.decode(generate(adapted_.model, adapted_.sites, {ids}, stops_, config_, on_token)[0], true);
+    const auto reply = tokenizer_.decode(generate(adapted.model, adapted.sites, {ids}, stops_, config_, on_token)[0], true);
     if (reply.size() > shown.size()) show(reply.substr(shown.size()));
     return reply;
   }
 
   const chat::ChatTemplate& template_;
   const Tokenizer& tokenizer_;
-  const Adapted& adapted_;
+  Adapters& adapters_;
   GenerateConfig config_;
   std::vector<int64_t> stops_;
   chat::Values messages_;
@@ -90,7 +117,8 @@ bool take_turn(Talk& talk, const std::string& line, bool json) {
   if (text == "/quit") return false;
   if (text == "/reset") return talk.reset(), true;
   if (text == "/system" || text.starts_with("/system ")) return talk.set_system(line.size() > 8 ? line.substr(8) : ""), true;
-  if (text.starts_with("/")) usage_error("chat", fmt::format("there is no command '{}'", line.substr(0, line.find(' '))), "known: /system TEXT, /reset, /quit");
+  if (text == "/adapter" || text.starts_with("/adapter ")) return talk.choose_adapter(line.size() > 9 ? line.substr(9) : ""), true;
+  if (text.starts_with("/")) usage_error("chat", fmt::format("there is no command '{}'", line.substr(0, line.find(' '))), "known: /system TEXT, /reset, /adapter NAME, /quit");
   if (text.find_first_not_of(" \t\r") == std::string_view::npos) return true;
   const auto show = [&](const std::string& piece) {
     if (json) return;
@@ -186,8 +214,8 @@ void add_chat(CLI::App& app) {
     if (model->model.empty()) usage_error("chat", "no model is given", "--model DIR names a Hugging Face model folder");
     const Tokenizer tokenizer = Tokenizer::load(model->model);
     const auto chat_template = template_file->empty() ? chat::ChatTemplate::load(model->model) : chat::ChatTemplate::load(model->model, *template_file);
-    const Adapted adapted = model->load();
-    Talk talk(chat_template, tokenizer, adapted, *config);
+    Adapters adapters(*model);
+    Talk talk(chat_template, tokenizer, adapters, *config);
     talk.set_system(*system);
     std::signal(SIGINT, SIG_DFL);  // there is nothing to save
     converse(talk, *json);

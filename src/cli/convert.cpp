@@ -89,7 +89,7 @@ void convert(const ConvertFlags& flags) {
     save_gguf_lora(conversion, pair.base, flags.out);
   } else {
     PartialFolder folder(flags.out);
-    save_lora(conversion, folder.path(), flags.model);
+    save_lora(conversion.updates, folder.path(), fs::weakly_canonical(flags.model).string());
     folder.commit_files();
   }
   json.update(report(conversion));

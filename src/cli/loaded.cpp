@@ -1,5 +1,8 @@
 #include "cli/loaded.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "adapter/folder.h"
 #include "core/check.h"
 #include "core/log.h"
@@ -8,19 +11,69 @@
 
 namespace graft {
 
-void ModelFlags::add(CLI::App& app, bool with_adapter) {
+void AdapterFlags::add(CLI::App& app, bool with_compose) {
+  app.add_option("--adapter", folders, "folder of an adapter for it; repeatable")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--weights", weights, "how much each adapter counts, in their order: 0.7,0.3 (default: 1 each)");
+  if (with_compose) app.add_option("--compose", compose, "sum: the adapters' changes add up; stack: each works on what those in front of it made")->capture_default_str();
+}
+
+std::vector<double> AdapterFlags::weight_list() const {
+  if (weights.empty()) return std::vector<double>(folders.size(), 1);
+  std::vector<double> list;
+  for (size_t start = 0; start <= weights.size();) {
+    const size_t comma = std::min(weights.find(',', start), weights.size());
+    const std::string item = weights.substr(start, comma - start);
+    char* end = nullptr;
+    list.push_back(std::strtod(item.c_str(), &end));
+    if (item.empty() || *end != '\0' || !std::isfinite(list.back())) usage_error("weights", fmt::format("'{}' is not a number", item), "give them as 0.7,0.3");
+    start = comma + 1;
+  }
+  if (list.size() != folders.size())
+    usage_error("weights", fmt::format("--weights has {} numbers for {} adapters", list.size(), folders.size()), "give one for each --adapter, in their order");
+  return list;
+}
+
+Compose AdapterFlags::how() const {
+  if (compose != "sum" && compose != "stack") usage_error("compose", fmt::format("unknown --compose '{}'", compose), "known: sum, stack");
+  return compose == "sum" ? Compose::Sum : Compose::Stack;
+}
+
+std::vector<Part> AdapterFlags::load(const Model& base) const {
+  const auto list = weight_list();
+  std::vector<Part> parts;
+  const auto last_name = [](const std::string& folder) {
+    const auto path = std::filesystem::weakly_canonical(folder);
+    return (path.has_filename() ? path : path.parent_path()).filename().string();
+  };
+  for (size_t i = 0; i < folders.size(); ++i) {
+    const std::string name = last_name(folders[i]);
+    const bool alone = std::count_if(folders.begin(), folders.end(), [&](auto& other) { return last_name(other) == name; }) == 1;
+    parts.push_back({std::make_shared<const Adapted>(load_adapter(base, folders[i])), alone ? name : folders[i], list[i]});
+  }
+  return parts;
+}
+
+void ModelFlags::add(CLI::App& app) {
   app.add_option("--model", model, "folder of the base model")->required();
-  if (with_adapter) app.add_option("--adapter", adapter, "folder of an adapter for it");
+  adapters.add(app);
   app.add_option("--device", device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   app.add_option("--dtype", dtype, "compute type: auto, float32 or bfloat16")->capture_default_str();
   app.add_option("--threads", threads, "CPU threads; 0: all cores");
 }
 
-Adapted ModelFlags::load() const {
+Model ModelFlags::load_base() const {
   use_threads(threads);
   if (dtype != "auto" && dtype != "float32" && dtype != "bfloat16") usage_error("dtype", fmt::format("unknown dtype '{}'", dtype), "known: auto, float32, bfloat16");
-  const Model base = load_model(model, {compute_dtype(dtype, parse_device(device)), device});
-  return adapter.empty() ? bare(base) : load_adapter(base, adapter);
+  return load_model(model, {compute_dtype(dtype, parse_device(device)), device});
+}
+
+Adapted ModelFlags::load() const {
+  const Compose how = adapters.how();
+  const auto weights = adapters.weight_list();
+  const Model base = load_base();
+  if (weights.empty()) return bare(base);
+  if (weights == std::vector<double>{1}) return load_adapter(base, adapters.folders[0]);
+  return composed(base, adapters.load(base), how);
 }
 
 void DataFlags::add(CLI::App& app, bool required) {

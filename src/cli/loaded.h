@@ -1,17 +1,30 @@
-// What most commands share: --model, --adapter, --device, --dtype, --threads, and the model that they name.
+// What most commands share: --model, --adapter and how several join, --device, --dtype, --threads, and the model that they name.
 #pragma once
 #include <CLI/CLI.hpp>
 
+#include "adapter/compose.h"
 #include "data/examples.h"
 #include "methods/method.h"
 
 namespace graft {
 
+// --adapter (any number of them), --weights, --compose.
+struct AdapterFlags {
+  std::vector<std::string> folders;
+  std::string weights, compose = "sum";
+  void add(CLI::App& app, bool with_compose = true);
+  std::vector<double> weight_list() const;             // one for each folder
+  Compose how() const;
+  std::vector<Part> load(const Model& base) const;     // named by their folders
+};
+
 struct ModelFlags {
-  std::string model, adapter, device = "cpu", dtype = "auto";
+  std::string model, device = "cpu", dtype = "auto";
+  AdapterFlags adapters;
   int64_t threads = 0;
-  void add(CLI::App& app, bool with_adapter = true);
-  Adapted load() const;  // the base alone, or with the adapter in place
+  void add(CLI::App& app);
+  Model load_base() const;
+  Adapted load() const;  // the base alone, or with the adapters in place
 };
 
 // --data and the options of reading it.

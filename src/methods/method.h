@@ -123,6 +123,7 @@ struct Adapted {
   Sites sites;
   std::unique_ptr<Method> method;
   const MethodRow* row = nullptr;
+  std::vector<std::shared_ptr<const Adapted>> parts = {};  // what a composition is made of (adapter/compose.h), which has neither method nor row
 };
 Adapted attach(const Model& base, const MethodRow& row, std::unique_ptr<Method> method, uint64_t seed,
                std::function<std::vector<int64_t>(const std::string&)> tokenize = {}, bool loading = false, const Calibration* calibration = nullptr);

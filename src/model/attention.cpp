@@ -14,12 +14,12 @@ namespace {
 // Rows [n, kv_heads, head_dim] behind the first `begin` ones of a slot of the cache.
 void store_rows(Tensor& cached, int64_t slot, int64_t begin, const Tensor& rows) { cached[slot].narrow(1, begin, rows.size(0)).copy_(rows.transpose(0, 1)); }
 
-// One row a sequence, [sequences, kv_heads, head_dim], behind those in use.
-void append_rows(Tensor& cached, const KvCache& cache, const Tensor& rows) {
+// One row a sequence, [sequences, kv_heads, head_dim], behind the `lengths` in use.
+void append_rows(Tensor& cached, const KvCache& cache, const std::vector<int64_t>& lengths, const Tensor& rows) {
   const int64_t sequences = rows.size(0), heads = rows.size(1), capacity = cached.size(2);
   if (!rows.is_cpu()) {
     const auto index = [&](const std::vector<int64_t>& values) { return moved(at::tensor(values, at::kLong), rows.device()); };
-    cached.transpose(1, 2).index_put_({index(cache.slots), index(cache.lengths)}, rows);
+    cached.transpose(1, 2).index_put_({index(cache.slots), index(lengths)}, rows);
     return;
   }
   const Tensor from = rows.contiguous();
@@ -27,7 +27,7 @@ void append_rows(Tensor& cached, const KvCache& cache, const Tensor& rows) {
   const char* source = static_cast<const char*>(from.const_data_ptr());
   char* target = static_cast<char*>(cached.mutable_data_ptr());
   for (int64_t i = 0; i < sequences; ++i)
-    for (int64_t h = 0; h < heads; ++h, source += bytes) std::memcpy(target + static_cast<size_t>((cache.slots[i] * heads + h) * capacity + cache.lengths[i]) * bytes, source, bytes);
+    for (int64_t h = 0; h < heads; ++h, source += bytes) std::memcpy(target + static_cast<size_t>((cache.slots[i] * heads + h) * capacity + lengths[i]) * bytes, source, bytes);
 }
 
 // A document's own rows in front.
@@ -76,6 +76,7 @@ Tensor attend_cached(int64_t layer, const Heads& h, const KvRows& extra, const k
   KvCache& cache = *pass.cache;
   Tensor &keys = cache.k[layer], &values = cache.v[layer];
   if (cache.lengths[0] == 0) {
+    cache.front[layer] = extra.front.k.defined() ? extra.front.k.size(0) : 0;
     const auto documents = pass.last_documents();
     CHECK_THAT(static_cast<int64_t>(documents.size()) == cache.sequences(), "the cache holds {} sequences, the batch {}", cache.sequences(), documents.size());
     for (int64_t i = 0; i < cache.sequences(); ++i) {
@@ -92,9 +93,10 @@ Tensor attend_cached(int64_t layer, const Heads& h, const KvRows& extra, const k
     return attend_whole(h, extra, shape, pass);
   }
   CHECK_THAT(pass.rows() == cache.sequences(), "a warm cache takes one token a sequence");
-  append_rows(keys, cache, h.k);
-  append_rows(values, cache, h.v);
   std::vector<int64_t> lengths = cache.lengths;
+  for (auto& length : lengths) length += cache.front[layer];
+  append_rows(keys, cache, lengths, h.k);
+  append_rows(values, cache, lengths, h.v);
   for (auto& length : lengths) ++length;
   return kernels::decode_attention(h.q, {keys, values, cache.slots}, lengths, shape);
 }
@@ -110,7 +112,7 @@ Tensor attend_beside(const Tensor& q, const kernels::PrefixRows& rows, double sc
 
 }  // namespace
 
-Tensor attend(const Model& model, int64_t i, const Heads& plain, const KvRows& extra, const Pass& pass, Beside* beside) {
+Tensor attend(const Model& model, int64_t i, const Heads& plain, const KvRows& extra, const Pass& pass, std::span<Beside> beside) {
   const auto& c = model.config;
   const LayerOptions& layer = c.layer[static_cast<size_t>(i)];
   Heads h = plain;
@@ -124,7 +126,7 @@ Tensor attend(const Model& model, int64_t i, const Heads& plain, const KvRows& e
   shape.softcap = c.attention_softcap;
   shape.key_bias = pass.key_bias;
   shape.device_starts = pass.device_starts;
-  if (beside) beside->result = attend_beside(h.q, beside->rows, layer.scale);
+  for (auto& [rows, result] : beside) result = attend_beside(h.q, rows, layer.scale);
   const Tensor out = pass.cache ? attend_cached(i, h, extra, shape, pass) : attend_whole(h, extra, shape, pass);
   return out.reshape({h.q.size(0), c.heads * c.head_dim});
 }

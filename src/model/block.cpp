@@ -63,13 +63,20 @@ Tensor attention(const Model& m, const Block& b, int64_t i, const Tensor& n, con
   }
   const bool warm = pass.cache && pass.cache->lengths[0] > 0;  // then the rows in front lie in the cache
   const KvRows extra = warm ? KvRows{} : board.kv(at, n);
-  const SideEdit* side = board.side(i);
-  if (!side) return board.linear(Site::O, at, b.o, wanted(m, i, attend(m, i, h, extra, pass), pass));
-  const Heads beside_heads = project(m, b, i, side->rows().to(n.scalar_type()), Sites(m.layers()));
-  Beside beside{{m.config.qk_norm == QkNorm::None ? beside_heads.k : norm_heads(m.config, b.k_norms, beside_heads.k), beside_heads.v}, {}};
-  const Tensor own = attend(m, i, h, extra, pass, &beside), gate = side->gate();
-  const Tensor gated = (beside.result.to(gate.scalar_type()) * gate).to(own.scalar_type());
-  if (!side->behind_output()) return board.linear(Site::O, at, b.o, wanted(m, i, own + gated, pass));
+  const auto& sides = board.sides(i);
+  if (sides.empty()) return board.linear(Site::O, at, b.o, wanted(m, i, attend(m, i, h, extra, pass), pass));
+  std::vector<Beside> beside;
+  for (auto& side : sides) {
+    const Heads rows = project(m, b, i, side->rows().to(n.scalar_type()), Sites(m.layers()));
+    beside.push_back({{m.config.qk_norm == QkNorm::None ? rows.k : norm_heads(m.config, b.k_norms, rows.k), rows.v}, {}});
+  }
+  const Tensor own = attend(m, i, h, extra, pass, beside);
+  Tensor gated;
+  for (size_t s = 0; s < sides.size(); ++s) {
+    const Tensor gate = sides[s]->gate(), term = (beside[s].result.to(gate.scalar_type()) * gate).to(own.scalar_type());
+    gated = gated.defined() ? gated + term : term;
+  }
+  if (!sides[0]->behind_output()) return board.linear(Site::O, at, b.o, wanted(m, i, own + gated, pass));
   return board.linear(Site::O, at, b.o, wanted(m, i, own, pass)) + wanted(m, i, gated, pass);
 }
 

@@ -223,6 +223,7 @@ KvCache make_cache(const Model& model, const Sites& sites, int64_t sequences, in
     cache.v.push_back(make());
   }
   for (int64_t i = 0; i < sequences; ++i) cache.slots.push_back(i);
+  cache.front.assign(model.blocks.size(), 0);
   cache.lengths.assign(sequences, 0);
   cache.positions.assign(sequences, 0);
   return cache;
@@ -260,7 +261,7 @@ Tensor next_logits(const Model& model, const Sites& sites, const Batch& batch, K
   for (int64_t i = 0; i < cache.sequences(); ++i) {
     int64_t rows = 0;
     for (int64_t d = documents[i]; d >= 0; d = pass.parent(d)) rows += pass.starts[d + 1] - pass.starts[d];
-    cache.lengths[i] += rows + (cold ? sites.kv_row_count() : 0);
+    cache.lengths[i] += rows;
     cache.positions[i] += rows + (cold ? sites.kv_shift() : 0);
   }
   return logits(model, sites, h);

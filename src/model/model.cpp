@@ -14,6 +14,13 @@ Linear Model::head_linear() const {
   return linear;
 }
 
+void Model::untie_head() {
+  if (!config.tied_head) return;
+  head.weight = head_linear().weight;
+  config.tied_head = false;
+  config.raw["tie_word_embeddings"] = false;
+}
+
 void visit_linears(Model& model, const std::function<void(Site, int64_t, Linear&)>& visit) {
   const auto present = [&](Site site, int64_t layer, Linear& linear) {
     if (!linear.path.empty()) visit(site, layer, linear);

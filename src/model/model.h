@@ -49,6 +49,8 @@ struct Model {
   at::Device device() const { return tokens.weight.device(); }
   // The head with its weight, shared with the token embedding where the model ties them.
   Linear head_linear() const;
+  // The head gets a handle of its own; nothing happens where it has one.
+  void untie_head();
 };
 
 // Every linear with its site, in the order of Hugging Face's modules; the head last (layer -1).

@@ -14,7 +14,8 @@ namespace graft {
 struct KvCache {
   std::vector<Tensor> k, v;      // per layer [slots, kv_heads, capacity, head_dim]
   std::vector<int64_t> slots;    // where each sequence lives: sequences that end leave their slot behind
-  std::vector<int64_t> lengths;  // rows in use per sequence
+  std::vector<int64_t> front;    // per layer, rows that an edit puts in front of every sequence; the sequences' own follow
+  std::vector<int64_t> lengths;  // own rows in use per sequence
   std::vector<int64_t> positions;  // position of each sequence's next token
   std::vector<int64_t> prompts;    // tokens of each sequence's prompt
   std::map<const void*, Tensor> carried;  // what edits keep of the prompts: Documents::carried

@@ -72,9 +72,10 @@ struct KvEdit {
   };
   virtual Rows rows() const = 0;
   virtual int64_t count() const = 0;
-  // Whether a document's own tokens stand at positions behind these rows, or at 0 as without them.
-  virtual bool shifts_positions() const { return true; }
-  // Factors of the keys and the values for each document, [documents, 2], from the attention's input x [rows, width]; undefined: none.
+  // How many positions a document's own tokens stand behind those that they have without these rows.
+  virtual int64_t shift() const { return count(); }
+  // Factors of the keys and the values for each document, [documents, 2] or, of single rows, [documents, 2, rows, 1, 1], from the attention's input
+  // x [rows, width]; undefined: none.
   virtual Tensor factors(const Tensor& /*x*/, const Documents& /*documents*/) const { return {}; }
   virtual Reads reads() const { return Reads::Row; }
 };

@@ -16,7 +16,7 @@ const char* site_name(Site site) {
 
 Sites::Sites(int64_t layers)
     : layers_(layers), weight_(static_cast<size_t>(layers + 1) * kSites), hidden_(weight_.size()), kv_(static_cast<size_t>(layers)),
-      side_(static_cast<size_t>(layers)) {}
+      sides_(static_cast<size_t>(layers)) {}
 
 namespace {
 const Documents& documents_of(const At& at) {
@@ -91,14 +91,14 @@ int64_t Sites::kv_row_count() const {
 int64_t Sites::kv_shift() const {
   int64_t most = 0;
   for (auto& edit : kv_)
-    if (edit && edit->shifts_positions()) most = std::max(most, edit->count());
+    if (edit) most = std::max(most, edit->shift());
   return most;
 }
 
 std::vector<InputEdit::Learned> Sites::learned_rows() const { return input_ ? input_->learned() : std::vector<InputEdit::Learned>{}; }
 
 bool Sites::has_edit(Site site, int64_t layer) const {
-  if (site == Site::Kv) return kv_[static_cast<size_t>(layer)] || side_[static_cast<size_t>(layer)];
+  if (site == Site::Kv) return kv_[static_cast<size_t>(layer)] || !sides(layer).empty();
   if (site == Site::Embed && (input_ || embed_)) return true;
   return weight_[slot(site, layer)] || hidden_[slot(site, layer)];
 }
@@ -123,9 +123,8 @@ void Sites::put(int64_t layer, std::shared_ptr<KvEdit> edit) {
   reads_ = std::max(reads_, edit->reads());
   place(kv_[static_cast<size_t>(layer)], std::move(edit), Site::Kv, layer);
 }
-void Sites::put(int64_t layer, std::shared_ptr<SideEdit> edit) { place(side_[static_cast<size_t>(layer)], std::move(edit), Site::Kv, layer); }
+void Sites::put(int64_t layer, std::shared_ptr<SideEdit> edit) { sides_[static_cast<size_t>(layer)].push_back(std::move(edit)); }
 void Sites::put(std::shared_ptr<InputEdit> edit) { place(input_, std::move(edit), Site::Embed, -1); }
 void Sites::put(std::shared_ptr<EmbedEdit> edit) { place(embed_, std::move(edit), Site::Embed, -1); }
-const WeightEdit* Sites::weight_edit(Site site, int64_t layer) const { return weight_[slot(site, layer)].get(); }
 
 }  // namespace graft

@@ -22,7 +22,7 @@ struct At {
 // What stands in front of every document in a layer, and what is attended to beside it.
 struct KvRows {
   kernels::PrefixRows front;
-  Tensor factors;  // [documents, 2] of keys and values, or undefined
+  Tensor factors;  // of keys and values, as KvEdit has them, or undefined
 };
 
 class Sites {
@@ -41,14 +41,15 @@ class Sites {
   std::vector<Tensor> linears(At at, std::span<const Member> members, const Tensor& x, bool values_needed = true) const;
   Tensor hidden(Site site, At at, const Tensor& h, const Tensor& residual = {}) const;
   KvRows kv(At at, const Tensor& x) const;  // x: the attention's input
-  const SideEdit* side(int64_t layer) const { return side_[static_cast<size_t>(layer)].get(); }
+  using Sides = std::vector<std::shared_ptr<SideEdit>>;
+  const Sides& sides(int64_t layer) const { return sides_[static_cast<size_t>(layer)]; }
   Tensor input_rows() const;               // [rows, width] or undefined
   Tensor embed(const Tensor& weight, const Tensor& ids) const;  // rows of the token embedding
   void visited(Site site, int64_t layer) const;  // a site that only carries base parameters (norms)
 
   int64_t input_row_count() const;  // virtual tokens in front of every document
   int64_t kv_row_count() const;     // prefix rows
-  int64_t kv_shift() const;         // those of them that positions of real tokens start behind
+  int64_t kv_shift() const;         // what they shift the positions of real tokens by
   std::vector<InputEdit::Learned> learned_rows() const;
   bool has_edit(Site site, int64_t layer) const;
   Reads reads() const { return reads_; }  // the most that any edit reads
@@ -57,11 +58,16 @@ class Sites {
   void put(Site site, int64_t layer, std::shared_ptr<WeightEdit> edit);
   void put(Site site, int64_t layer, std::shared_ptr<HiddenEdit> edit);
   void put(int64_t layer, std::shared_ptr<KvEdit> edit);
-  void put(int64_t layer, std::shared_ptr<SideEdit> edit);
+  void put(int64_t layer, std::shared_ptr<SideEdit> edit);  // any number: each is a term of its own
   void put(std::shared_ptr<InputEdit> edit);
   void put(std::shared_ptr<EmbedEdit> edit);
-  const WeightEdit* weight_edit(Site site, int64_t layer) const;
-  const EmbedEdit* embed_edit() const { return embed_.get(); }
+
+  // --- what stands at a place, or null ---
+  const std::shared_ptr<WeightEdit>& weight_edit(Site site, int64_t layer) const { return weight_[slot(site, layer)]; }
+  const std::shared_ptr<HiddenEdit>& hidden_edit(Site site, int64_t layer) const { return hidden_[slot(site, layer)]; }
+  const std::shared_ptr<KvEdit>& kv_edit(int64_t layer) const { return kv_[static_cast<size_t>(layer)]; }
+  const std::shared_ptr<InputEdit>& input_edit() const { return input_; }
+  const std::shared_ptr<EmbedEdit>& embed_edit() const { return embed_; }
 
   bool training = false;
   // Called for every visit when set: how tests see that a family forgets no site.
@@ -73,7 +79,7 @@ class Sites {
   std::vector<std::shared_ptr<WeightEdit>> weight_;
   std::vector<std::shared_ptr<HiddenEdit>> hidden_;
   std::vector<std::shared_ptr<KvEdit>> kv_;
-  std::vector<std::shared_ptr<SideEdit>> side_;
+  std::vector<Sides> sides_;
   std::shared_ptr<InputEdit> input_;
   std::shared_ptr<EmbedEdit> embed_;
   Reads reads_ = Reads::Row;

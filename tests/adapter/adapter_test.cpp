@@ -265,7 +265,7 @@ TEST_F(Files, APlainLoraComesFromAnyUpdateWithAReportedError) {
   EXPECT_LT(exact.error, 1e-5);
   EXPECT_GT(rough.error, 0.05);
   EXPECT_TRUE(exact.lost.empty());
-  save_lora(exact, folder_ / "exact", folder_.path());
+  save_lora(exact.updates, folder_ / "exact", folder_.path());
   const Adapted lora = load_adapter(base_, folder_ / "exact");
   const std::vector<int64_t> ids{1, 2, 3, 4, 5};
   EXPECT_LT(

@@ -324,12 +324,14 @@ def methods_rows(graft, bases, folder, only=()):
 
 
 def run(graft, only=()):
+    import combinations
     import conversions
     import trained
 
     with Folder() as folder:
         bases = make_bases(folder)
-        return methods_rows(graft, bases, folder, only) + ([] if only else conversions.rows(graft, bases, folder) + trained.rows(graft, bases, folder))
+        beside = [] if only else [row for part in (conversions, trained, combinations) for row in part.rows(graft, bases, folder)]
+        return methods_rows(graft, bases, folder, only) + beside
 
 
 if __name__ == "__main__":

@@ -54,19 +54,19 @@ class Graft:
     def score(self, model, ids, adapter=None, **flags):
         """Log-probabilities of the given ids from the second on."""
         words = ["score", "--model", model, "--ids", ",".join(map(str, ids)), "--json", "--threads", "1"]
-        if adapter:
-            words += ["--adapter", adapter]
+        for one in adapter if isinstance(adapter, list) else [adapter] if adapter else []:
+            words += ["--adapter", one]
         for key, value in flags.items():
             words += [f"--{key}", value]
         return json.loads(self(*words))["logprobs"][1:]
 
-    def logits(self, model, ids, adapter=None):
+    def logits(self, model, ids, adapter=None, **flags):
         """The logits [tokens, vocabulary] behind every given id."""
         from safetensors.torch import load_file
 
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "logits.safetensors"
-            self.score(model, ids, adapter, logits=file)
+            self.score(model, ids, adapter, logits=file, **flags)
             return load_file(file)["logits"]
 
     def generate(self, model, prompt, tokens, adapter=None):

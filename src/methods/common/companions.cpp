@@ -26,12 +26,6 @@ bool named_by(const Json& modules, const std::string& path, std::set<std::string
   }
 }
 
-void untie(Model& model) {
-  model.head.weight = model.head_linear().weight;
-  model.config.tied_head = false;
-  model.config.raw["tie_word_embeddings"] = false;
-}
-
 std::string module_of(const std::string& tensor) {
   return tensor.substr(0, tensor.rfind('.'));
 }
@@ -83,7 +77,7 @@ void train_saved_modules(Model& model, const Json& modules, bool tie, const std:
                   "give it to one of them");
   const bool head = named_by(modules, model.head.path), tokens = named_by(modules, model.tokens.path);
   const bool tied_copy = model.config.tied_head && tie && (head || tokens);
-  if (model.config.tied_head && !tied_copy && (head || tokens)) untie(model);
+  if (!tied_copy && (head || tokens)) model.untie_head();
   visit_weights(model, [&](const std::string& in_file, Tensor& handle, const std::vector<int64_t>& shape, bool conv1d) {
     const std::string name = weight_name(model, in_file, handle);
     if (!named_by(modules, module_of(name)) && !(tied_copy && module_of(name) == model.tokens.path)) return;

@@ -49,7 +49,7 @@ struct HubPrefixEdit : KvEdit {
     return {both.select(1, 0), both.select(1, 1)};
   }
   int64_t count() const override { return table->rows; }
-  bool shifts_positions() const override { return false; }
+  int64_t shift() const override { return 0; }
   Tensor factors(const Tensor& x, const Documents& documents) const override {
     if (!gate.defined()) return {};
     return prompt_mean(at::sigmoid(kernels::linear(x.to(gate.scalar_type()), gate, gate_bias)), documents, this).expand({documents.count(), 2});
