@@ -131,6 +131,7 @@ struct UniPeltConfig : Config {
 class UniPelt : public Union {
  public:
   UniPelt() {
+    parts_ = {&prefix_, &adapter_, &lora_};
     prefix_.options.prefix_length = 10;
     prefix_.options.use_gating = true;
     adapter_.options().gated = true;
@@ -140,13 +141,10 @@ class UniPelt : public Union {
   }
   Config& config() override { return config_; }
 
- protected:
-  std::vector<Method*> parts() const override { return {&prefix_, &adapter_, &lora_}; }
-
  private:
-  mutable HubPrefix prefix_;
-  mutable Bottleneck adapter_{"unipelt", pfeiffer_options()};
-  mutable GatedLora lora_;
+  HubPrefix prefix_;
+  Bottleneck adapter_{"unipelt", pfeiffer_options()};
+  GatedLora lora_;
   UniPeltConfig config_;
 };
 
