@@ -30,7 +30,7 @@ struct GatedLoraConfig : Config {
     f("r", r, "rank of the update", at_least(1));
     f("alpha", alpha, "written to the file; the gates take its place", at_least(1));
     f("dropout", dropout, "dropout on the update's input", between(0, 0.999));
-    f("attn_matrices", attn_matrices, "which of q, k, v are updated");
+    f("attn_matrices", attn_matrices, "which of q, k, v are updated; a weight that holds all three, other than GPT-2's, is updated whole");
   }
 };
 
