@@ -61,7 +61,7 @@ Json describe_adapter(const std::filesystem::path& folder) {
   Json loads{"graft"}, not_in = Json::object();
   const bool hub = file.row->format == Format::AdapterHub;
   loads.push_back(hub ? "AdapterHub adapters" : "HF PEFT");
-  not_in[hub ? "HF PEFT" : "AdapterHub adapters"] = hub ? "it has no bottleneck adapters" : "it has a format of its own";
+  not_in[hub ? "HF PEFT" : "AdapterHub adapters"] = hub ? fmt::format("it does not know {}", file.row->title) : "it has a format of its own";
   const std::string reason = beyond_plain_lora(file);
   const auto given = [&](const char* key) {
     return file.config.contains(key) && !file.config[key].is_null() && !file.config[key].empty();

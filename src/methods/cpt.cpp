@@ -4,7 +4,8 @@
 // opt_projection_format_epsilon for 1 and 3, opt_projection_epsilon for 2; answers do not change. Answers in the prompt are learned like those of the
 // row; with opt_weighted_loss_type decay the last one counts opt_loss_decay_factor, the one before its square, ... against 1 for the row's own.
 // Trained: δ [n, width] from 0. Projected behind each step (PEFT projects in front of each pass: the same). Not the identity, not mergeable.
-// The file holds P. The logged loss is the row's own; PEFT's divides by the prompt's answers too, a factor that AdamW does not see.
+// The file holds P. The logged loss is the row's own, and a step's gradient is divided by the rows' learned tokens alone; PEFT's mean counts the prompt's
+// answers too, a factor that clipping sees and AdamW hardly.
 #include <algorithm>
 #include <cmath>
 

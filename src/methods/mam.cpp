@@ -27,18 +27,16 @@ struct MamConfig : Config {
 class Mam : public Union {
  public:
   Mam() {
+    parts_ = {&prefix_, &adapter_};
     prefix_.options.bottleneck_size = 800;
     config_.prefix = &prefix_.options;
     config_.adapter = &adapter_.options();
   }
   Config& config() override { return config_; }
 
- protected:
-  std::vector<Method*> parts() const override { return {&prefix_, &adapter_}; }
-
  private:
-  mutable HubPrefix prefix_;
-  mutable Bottleneck adapter_{"mam", parallel_options()};
+  HubPrefix prefix_;
+  Bottleneck adapter_{"mam", parallel_options()};
   MamConfig config_;
 };
 

@@ -30,7 +30,7 @@ struct GatedLoraConfig : Config {
     f("r", r, "rank of the update", at_least(1));
     f("alpha", alpha, "written to the file; the gates take its place", at_least(1));
     f("dropout", dropout, "dropout on the update's input", between(0, 0.999));
-    f("attn_matrices", attn_matrices, "which of q, k, v are updated");
+    f("attn_matrices", attn_matrices, "which of q, k, v are updated; a weight that holds all three, other than GPT-2's, is updated whole");
   }
 };
 
@@ -131,6 +131,7 @@ struct UniPeltConfig : Config {
 class UniPelt : public Union {
  public:
   UniPelt() {
+    parts_ = {&prefix_, &adapter_, &lora_};
     prefix_.options.prefix_length = 10;
     prefix_.options.use_gating = true;
     adapter_.options().gated = true;
@@ -140,13 +141,10 @@ class UniPelt : public Union {
   }
   Config& config() override { return config_; }
 
- protected:
-  std::vector<Method*> parts() const override { return {&prefix_, &adapter_, &lora_}; }
-
  private:
-  mutable HubPrefix prefix_;
-  mutable Bottleneck adapter_{"unipelt", pfeiffer_options()};
-  mutable GatedLora lora_;
+  HubPrefix prefix_;
+  Bottleneck adapter_{"unipelt", pfeiffer_options()};
+  GatedLora lora_;
   UniPeltConfig config_;
 };
 

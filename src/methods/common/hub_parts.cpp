@@ -140,7 +140,7 @@ NamedTensors with_one_prefix(const NamedTensors& tensors, const std::string& sou
 }
 
 void Union::attach(AttachContext& context) {
-  for (Method* part : parts()) {
+  for (Method* part : parts_) {
     part->attach(context);
     params_.insert(params_.end(), part->params().begin(), part->params().end());
   }
@@ -148,19 +148,18 @@ void Union::attach(AttachContext& context) {
 
 Json Union::file_config(const Model& model) {
   Json configs = Json::array();
-  for (Method* part : parts()) configs.push_back(part->file_config(model));
+  for (Method* part : parts_) configs.push_back(part->file_config(model));
   return {{"architecture", "union"}, {"configs", configs}};
 }
 
 std::vector<Method*> Union::readers(const Json& config) const {
-  const std::vector<Method*> all = parts();
   std::vector<Method*> chosen;
-  if (config.value("architecture", Json()) != "union" || !config.contains("configs") || !config["configs"].is_array() || config["configs"].size() != all.size()) return {};
+  if (config.value("architecture", Json()) != "union" || !config.contains("configs") || !config["configs"].is_array() || config["configs"].size() != parts_.size()) return {};
   for (auto& one : config["configs"]) {
-    const auto fits = std::find_if(all.begin(), all.end(), [&](Method* part) {
+    const auto fits = std::find_if(parts_.begin(), parts_.end(), [&](Method* part) {
       return one.is_object() && part->file_fit(one) >= 0 && std::find(chosen.begin(), chosen.end(), part) == chosen.end();
     });
-    if (fits == all.end()) return {};
+    if (fits == parts_.end()) return {};
     chosen.push_back(*fits);
   }
   return chosen;

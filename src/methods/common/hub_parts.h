@@ -27,7 +27,7 @@ class HubPrefix : public Method {
 // The reference's files hold the table's tensors at the model's root and again in every layer: one copy, under the root's names.
 NamedTensors with_one_prefix(const NamedTensors& tensors, const std::string& source);
 
-// Several methods as one adapter: AdapterHub's architecture "union". The parts outlive it as its members.
+// Several methods as one adapter: AdapterHub's architecture "union".
 class Union : public Method {
  public:
   void attach(AttachContext& context) override;
@@ -37,7 +37,7 @@ class Union : public Method {
   void load_file_tensors(const NamedTensors& tensors, const std::string& source) override;
 
  protected:
-  virtual std::vector<Method*> parts() const = 0;
+  std::vector<Method*> parts_;  // members of the method that derives from this
 
  private:
   // The part that reads each configuration of a file; empty where they do not belong to this method.
