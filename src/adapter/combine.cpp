@@ -16,7 +16,6 @@ struct Factors {
   Tensor a, b;  // [r, in], [out, r] float32
   double scale = 1;
   bool embedding = false;
-  bool turned = false;  // the base stores [in, out], and PEFT goes through an update's entries in that order
 };
 
 // Modules in the order in which a model has them: a generator's draws go through them in it.
@@ -93,7 +92,6 @@ Lora read_lora(const AdapterFile& file, NamedTensors& copies) {
     if (!factors.a.defined() || !factors.b.defined() || factors.a.size(0) != factors.b.size(1))
       input_error("merge", fmt::format("'{}': A and B of '{}' do not belong together", lora.name, path), "is the file complete?");
     const double alpha = alphas.value(path, options.at("lora_alpha")), r = static_cast<double>(factors.a.size(0));
-    factors.turned = factors.embedding || (lora.conv1d && last_part(path) != "lm_head");
     factors.scale = alpha / (options.at("use_rslora") ? std::sqrt(r) : r);
   }
   return lora;
@@ -121,7 +119,7 @@ Tensor mixed(std::vector<Tensor> tensors, const std::vector<double>& weights, co
 
 // --- One module ---
 
-// An adapter's factors of the module that is being made, with its weight.
+// An adapter's factors of a module, with its weight.
 struct Summand {
   const Factors* factors;
   double weight;
@@ -170,16 +168,17 @@ Product mixed_factors(const std::vector<Summand>& summands, const CombineOptions
   return {first, mixed(b, roots, options, generator)};
 }
 
-Product decomposed_mixture(const std::vector<Summand>& summands, const CombineOptions& options, int64_t rank, at::Generator& generator) {
+// `turned`: the base stores [in, out], and PEFT goes through an update's entries in that order.
+Product decomposed_mixture(const std::vector<Summand>& summands, const CombineOptions& options, int64_t rank, bool turned, at::Generator& generator) {
   std::vector<Tensor> deltas;
   std::vector<double> weights;
   for (auto& [f, weight, adapter] : summands) {
     const Tensor delta = at::mm(f->b, f->a) * f->scale;
-    deltas.push_back(f->turned ? delta.t() : delta);
+    deltas.push_back(turned ? delta.t() : delta);
     weights.push_back(weight);
   }
   const Tensor delta = mixed(deltas, weights, options, generator);
-  const auto [u, s, vh] = at::linalg_svd(summands[0].factors->turned ? delta.t() : delta, false);
+  const auto [u, s, vh] = at::linalg_svd(turned ? delta.t() : delta, false);
   return leading(u, s, vh, rank);
 }
 
@@ -229,36 +228,41 @@ bool prunes(const std::string& type) { return type != "svd" && type != "linear" 
 
 Combination combine(const std::vector<AdapterFile>& files, const CombineOptions& given) {
   at::NoGradGuard no_grad;
+  check_options(files.size(), given);
   CombineOptions options = given;
-  if (files.size() == 1) options.type = "linear";
-  check_options(files.size(), options);
+  if (files.size() == 1) options.type = "linear";  // the others scale one adapter no better
   Combination result{.type = options.type};
   std::vector<Lora> loras;
   std::map<std::string, std::vector<Summand>, ModelOrder> modules;
   int64_t most = 0, sum = 0;
   bool conv1d = false;
-  for (auto& file : files) loras.push_back(read_lora(file, result.copies));
+  for (auto& file : files) {
+    loras.push_back(read_lora(file, result.copies));
+    conv1d |= loras.back().conv1d;  // PEFT says so of a base's first adapter only
+  }
   for (size_t i = 0; i < loras.size(); ++i) {
     for (auto& [path, factors] : loras[i].modules) modules[path].push_back({&factors, options.weights[i], &loras[i].name});
     most = std::max(most, loras[i].most);
     sum += loras[i].most;
-    conv1d |= loras[i].conv1d;
     if (result.base_model.empty()) result.base_model = files[i].base_model;
   }
   at::Generator generator = at::detail::createCPUGenerator(options.seed);
+  const int64_t rank = options.svd_rank.value_or(most);
   for (auto& [path, summands] : modules) {
     check_shapes(path, summands, options.type != "cat" && !decomposes(options.type));
+    const bool embedding = summands[0].factors->embedding;
+    const bool turned = embedding || (conv1d && last_part(path) != "lm_head");
     const Product wanted = exact_sum(summands);
     Product made = wanted;
-    if (options.type == "svd") made = decomposed_product(wanted, options.svd_rank.value_or(most));
-    else if (decomposes(options.type)) made = decomposed_mixture(summands, options, options.svd_rank.value_or(most), generator);
+    if (options.type == "svd") made = decomposed_product(wanted, rank);
+    else if (decomposes(options.type)) made = decomposed_mixture(summands, options, rank, turned, generator);
     else if (options.type != "cat") made = mixed_factors(summands, options, generator);
     if (options.type == "cat") {  // one rank for all modules, as PEFT has it: the rest is zeros
       const int64_t missing = sum - made.a.size(0);
       made = {at::constant_pad_nd(made.a, {0, 0, 0, missing}), at::constant_pad_nd(made.b, {0, missing})};
     }
     result.difference = std::max(result.difference, relative_difference(made, wanted));
-    result.updates.push_back({.path = path, .conv1d = conv1d, .a = made.a, .b = made.b, .embedding = summands[0].factors->embedding});
+    result.updates.push_back({.path = path, .conv1d = conv1d, .a = made.a, .b = made.b, .embedding = embedding});
   }
   return result;
 }

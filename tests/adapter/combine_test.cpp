@@ -1,9 +1,10 @@
-// LoRA adapters that become one: what is exact, what is drawn, what is refused. tools/parity/combinations.py compares every type with PEFT.
+// LoRA adapters that become one: what is exact, what is drawn, what is refused, and what PEFT makes of the same.
 #include "adapter/combine.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 
 #include <cmath>
+#include <set>
 
 #include "adapter/compose.h"
 #include "adapter/merge.h"
@@ -63,6 +64,47 @@ class Combined : public ::testing::Test {
 double gap(const Tensor& a, const Tensor& b) { return (a - b).abs().max().item<double>(); }
 
 #define EXPECT_SAYS(message, part) EXPECT_NE(message.find(part), std::string::npos) << message
+
+// tools/golden/combinations.py: what PEFT makes of the same adapters, of every type.
+TEST_F(Combined, EveryTypeIsPeftsOwn) {
+  const Json golden = read_json(testing::source_folder() / "tests/adapter/golden/combinations.json");
+  for (auto& [base, of_base] : golden["bases"].items()) {
+    std::vector<AdapterFile> files;
+    for (auto& adapter : of_base["adapters"]) {
+      const auto folder = folder_ / fmt::format("{}{}", base, files.size());
+      make_folder(folder);
+      NamedTensors tensors;
+      for (auto& [name, shape] : adapter["tensors"].items()) {
+        Tensor t = at::empty(shape.get<std::vector<int64_t>>(), at::kFloat);
+        for (int64_t i = 0; i < t.numel(); ++i)
+          t.mutable_data_ptr<float>()[i] =
+              static_cast<float>(0.2 * std::sin(1.7 * static_cast<double>(tensors.size()) + 0.9 * static_cast<double>(i) + 0.3 * static_cast<double>(files.size())));
+        tensors.emplace_back(name, t);
+      }
+      save_safetensors(folder / "adapter_model.safetensors", tensors);
+      write_json(folder / "adapter_config.json", adapter["config"]);
+      files.push_back(read_adapter(folder));
+    }
+    std::set<std::string> types;
+    for (auto& c : of_base["cases"]) {
+      CombineOptions o{.type = c["type"], .weights = golden["weights"], .seed = golden["seed"]};
+      const Json& extra = c["options"];
+      if (extra.contains("density")) o.density = extra["density"];
+      if (extra.contains("svd_rank")) o.svd_rank = extra["svd_rank"];
+      o.majority_sign = extra.value("majority_sign_method", "total");
+      const Combination made = combine(files, o);
+      types.insert(o.type);
+      ASSERT_EQ(made.updates.size(), c["values"].size());
+      for (auto& update : made.updates) {
+        const Tensor product = at::mm(update.b.to(at::kDouble), update.a.to(at::kDouble)).flatten();
+        const Json& expected = c["values"].at(update.path);
+        for (int64_t i = 0; i < 10; ++i)
+          EXPECT_NEAR(product[i * (product.numel() / 10)].item<double>(), expected[static_cast<size_t>(i)].get<double>(), 2e-6) << base << " " << o.type << " " << update.path;
+      }
+    }
+    EXPECT_EQ(types.size(), combination_types().size());
+  }
+}
 
 // Different ranks, scales, targets and an embedding: the joined updates are the weighted sum, and so is a decomposition of enough rank.
 TEST_F(Combined, CatAndFullDecompositionAreTheWeightedSum) {

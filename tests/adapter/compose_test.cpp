@@ -208,6 +208,12 @@ TEST(Composed, PrefixesOfDifferentKinds) {
   const Tensor whole = outputs(joined);
   EXPECT_LT(apart(whole, outputs(turned)), 1e-4);  // attention does not see the order of its keys
   for (const Part& one : parts) EXPECT_GT(apart(whole, outputs(*one.adapted)), 1e-3);
+  at::NoGradGuard no_grad;
+  const Tensor x = at::randn({5, base.config.width});
+  const Documents documents{.starts = {0, 5}, .first = {0}, .prompt = {5}, .of_row = at::zeros({5}, at::kLong), .share = at::full({5}, 0.2)};
+  const Tensor gate = parts[2].adapted->sites.kv(At(1, &documents), x).factors, all = joined.sites.kv(At(1, &documents), x).factors;
+  EXPECT_LT(apart(all.narrow(2, 5, 2).flatten(), gate.view({1, 2, 1}).expand({1, 2, 2}).flatten()), 1e-6);
+  EXPECT_EQ(apart(all.narrow(2, 0, 5), at::ones({1, 2, 5, 1, 1})), 0);
   EXPECT_LT(apart(from_cache(joined), whole.narrow(0, kPrompt - 1, whole.size(0) - kPrompt + 1)), 1e-4);
 }
 
@@ -251,9 +257,9 @@ TEST(Composed, SwitchingLeavesTheBaseUntouched) {
 TEST(Composed, PartsCanBeTrained) {
   const Model base = tiny();
   const auto parts = parts_of(base, {{"lora", {{"r", 2}, {"lora_dropout", 0.1}, {"target_modules", "all-linear"}}, 0.5}, {"lora", kLora}, {"houlsby", kHoulsby, 0.5}, {"prefix_tuning", kPrefix}});
-  for (const Compose how : {Compose::Sum, Compose::Stack}) {
+  for (const auto& [how, dropout] : {std::pair(Compose::Sum, true), std::pair(Compose::Sum, false), std::pair(Compose::Stack, true)}) {
     Adapted joined = composed(base, parts, how);
-    joined.sites.training = true;
+    joined.sites.training = dropout;
     loss_sum(joined.model, joined.sites, testing::tiny_batch(base)).backward();
     for (auto& part : parts)
       for (auto& p : part.adapted->method->params()) {

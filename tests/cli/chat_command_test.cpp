@@ -65,6 +65,26 @@ TEST_F(ChatCommand, EachLineIsATurnOfOneConversation) {
   EXPECT_EQ(out_, turns[3]["assistant"].get<std::string>() + "\n");
 }
 
+TEST_F(ChatCommand, AdaptersAreSwitched) {
+  write_file(folder_ / "rows.jsonl", R"({"text":"ab cd ef gh"})" "\n");
+  for (const char* name : {"one", "two"})
+    ASSERT_EQ(run(std::string("train --model model --data rows.jsonl --method lora -o r=4 -o target_modules=all-linear --steps 8 --lr 0.3 --batch-size 1 --seed ") + (name[0] == 'o' ? "1" : "2") + " --out " + name), 0) << err_;
+  const auto answer = [&](const std::string& arguments, const std::string& commands) {
+    EXPECT_EQ(run("chat --model model --json --max-new-tokens 8 " + arguments, commands + "ab\n"), 0) << err_;
+    return lines().back()["assistant"];
+  };
+  const std::string both = "--adapter one --adapter two ";
+  const Json base = answer("", ""), one = answer("--adapter one", ""), two = answer("--adapter two", ""), all = answer(both, "");
+  EXPECT_NE(one, base);
+  EXPECT_NE(all, one);
+  EXPECT_EQ(answer(both, "/adapter one\n"), one);
+  EXPECT_EQ(answer(both, "/adapter one\n/adapter two\n"), two);
+  EXPECT_EQ(answer(both, "/adapter none\n"), base);
+  EXPECT_EQ(answer(both, "ab\n/adapter none\n/reset\n/adapter all\n"), all);
+  EXPECT_EQ(run("chat --model model " + both, "/adapter three\n"), 2);
+  EXPECT_NE(err_.find("known: none, all, one, two"), std::string::npos) << err_;
+}
+
 TEST_F(ChatCommand, WhatItRefuses) {
   EXPECT_EQ(run("chat --model model", "/rest\n"), 2);
   EXPECT_NE(err_.find("/reset"), std::string::npos);
@@ -77,7 +97,7 @@ TEST_F(ChatCommand, WhatItRefuses) {
   EXPECT_EQ(run("chat --model model", "ab\n"), 3);
   EXPECT_NE(err_.find("--chat-template"), std::string::npos) << err_;
   EXPECT_EQ(run("help chat"), 0);
-  for (const char* word : {"/system", "/reset", "/quit", "--render", "--chat-template", "--adapter", "--temperature"}) EXPECT_NE(out_.find(word), std::string::npos) << word;
+  for (const char* word : {"/system", "/reset", "/adapter", "/quit", "--render", "--chat-template", "--adapter", "--temperature"}) EXPECT_NE(out_.find(word), std::string::npos) << word;
 }
 
 TEST_F(ChatCommand, RendersFiles) {

@@ -203,6 +203,52 @@ TEST_F(Command, UnusableInputExitsWithThreeAndOverwritesNothing) {
   refused("score --model model --adapter prompt --ids 1,2", 2, "'MAGIC'");
 }
 
+TEST_F(Command, SeveralAdaptersRunMergeAndBecomeOne) {
+  for (const auto& [name, options] : {std::pair("a", "lora -o r=2"), std::pair("b", "lora -o r=3 -o lora_alpha=5"), std::pair("h", "houlsby -o reduction_factor=4"), std::pair("p", "prefix_tuning -o num_virtual_tokens=2")})
+    ASSERT_EQ(run(fmt::format("train --model model --data train.jsonl --method {} --steps 3 --lr 0.02 --batch-size 4 --seed {} --out {}", options, static_cast<int>(*name), name)).code, 0);
+  const auto loss = [&](const std::string& arguments) {
+    const Outcome o = run("score --ids 3,4,5,9,7 --json " + arguments);
+    EXPECT_EQ(o.code, 0) << o.err;
+    return parse_json(o.out, "stdout")["loss"].get<double>();
+  };
+  const std::string both = "--adapter a --adapter b --weights -0.5,1.25 ", base = "--model model ";
+  const double sum = loss(base + both), plain = loss(base);
+  EXPECT_GT(std::abs(sum - plain), 1e-4);
+  EXPECT_NEAR(loss(base + "--adapter a --adapter b --weights 0,1"), loss(base + "--adapter b"), 1e-6);
+  EXPECT_NEAR(loss(base + "--adapter h --weights 0"), plain, 1e-6);
+  EXPECT_EQ(loss(base + "--adapter a --weights 1"), loss(base + "--adapter a"));
+  EXPECT_GT(std::abs(loss(base + "--adapter h --adapter h") - loss(base + "--adapter h --adapter h --compose stack")), 1e-6);
+  EXPECT_GT(std::abs(loss(base + "--adapter p --adapter a") - loss(base + "--adapter p")), 1e-6);
+  ASSERT_EQ(run("merge --model model --out folded " + both).code, 0);
+  EXPECT_NEAR(loss("--model folded"), sum, 1e-5);
+  Outcome o = run("merge --combination-type cat --out cat --json " + both);
+  ASSERT_EQ(o.code, 0) << o.err;
+  const Json made = parse_json(o.out, "stdout");
+  EXPECT_EQ(made["r"], 5);
+  EXPECT_EQ(made["combination_type"], "cat");
+  EXPECT_LT(made["largest_relative_difference"], 1e-6);
+  EXPECT_NEAR(loss(base + "--adapter cat"), sum, 1e-5);
+  o = run("merge --combination-type ties_svd --density 0.5 --out ties " + both);
+  ASSERT_EQ(o.code, 0) << o.err;
+  EXPECT_NE(o.out.find("differs from the weighted sum"), std::string::npos) << o.out;
+  loss(base + "--adapter ties");
+  refused("score --ids 3,4 " + base + both + "--compose pile", 2, "'pile'");
+  refused("score --ids 3,4 " + base + "--adapter a --weights 1,2", 2, "2 numbers for 1 adapters");
+  refused("score --ids 3,4 " + base + "--weights 1", 2, "1 numbers for 0 adapters");
+  refused("score --ids 3,4 " + base + "--adapter a --weights much", 2, "'much'");
+  refused("score --ids 3,4 " + base + "--adapter a --adapter p --weights 1,0.5", 2, "'p' (Prefix tuning) has the weight 0.5");
+  refused("merge --model model --adapter a --adapter h --out x", 2, "houlsby cannot be folded");
+  refused("merge --adapter a --adapter h --out x", 2, "only LoRA adapters make one");
+  refused("merge --adapter a --adapter b --combination-type ties --out x", 2, "needs --density");
+  refused("merge --adapter a --adapter b --combination-type linear --out x", 2, "has the rank 2 in");
+  refused("merge --adapter a --adapter b --compose stack --out x", 2, "--compose has no meaning without --model");
+  refused("merge --model model --adapter a --density 0.5 --out x", 2, "--density has no meaning with --model");
+  refused("merge --adapter a --out x", 2, "--model DIR folds it into its base");
+  refused("merge --adapter a --adapter b --out b", 2, "adapter's own folder");
+  refused("merge --out x", 2, "--adapter");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "x"));
+}
+
 TEST_F(Command, ADivergingRunExitsWithFour) {
   refused("train --model model --data train.jsonl --method full --steps 50 --optimizer sgd --lr 1e30 --clip 0 --out o", 4, "step");
 }
