@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tools" / "parity"))
+sys.path[0] = str(ROOT / "tools" / "parity")  # in place of this folder, where a script is called like a package
 import training  # noqa: E402
 from common import Folder, read_json, write_json  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
@@ -54,7 +54,7 @@ def main():
             training.write_model(family, folder)
             keep(folder / "model", OUT / family / "model")
             shutil.copy(folder / "rows.jsonl", OUT / family / "rows.jsonl")
-            for method in chosen:
+            for method in (method for method in chosen if training.fits(family, method)):
                 losses = training.reference(family, method, folder)
                 golden["losses"].setdefault(family, {})[method] = {"learning_rate": training.METHODS[method][1], "losses": losses}
                 if method != "full":
