@@ -36,6 +36,10 @@ Tensor dropout(const Tensor& x, double p) {
   return x * at::empty(x.sizes(), x.options().requires_grad(false)).bernoulli_(1 - p, generator).mul_(1 / (1 - p));
 }
 
+Tensor normal_noise(at::IntArrayRef shape, const at::TensorOptions& options) {
+  return at::empty(shape, options.requires_grad(false)).normal_(0, 1, generators().of(options.device()));
+}
+
 void seed_dropout(uint64_t seed) {
   auto& all = generators();
   all.seed = seed;

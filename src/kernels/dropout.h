@@ -1,4 +1,4 @@
-// Dropout with a generator of its own for each thread, so that runs side by side and recomputed blocks draw what they would alone.
+// Dropout and noise with a generator of its own for each thread, so that runs side by side and recomputed blocks draw what they would alone.
 #pragma once
 #include <utility>
 #include <vector>
@@ -9,6 +9,8 @@ namespace graft::kernels {
 
 // x · mask / (1 − p), each entry kept with probability 1 − p. A GPU draws its own masks: other ones than a CPU from the same seed.
 Tensor dropout(const Tensor& x, double p);
+// Values of a standard normal distribution from the same generators.
+Tensor normal_noise(at::IntArrayRef shape, const at::TensorOptions& options);
 
 void seed_dropout(uint64_t seed);
 struct DropoutState {

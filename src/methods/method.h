@@ -115,6 +115,8 @@ struct MethodRow {
 };
 
 std::span<const MethodRow> methods();
+// Puts a method of a program that links the library behind the table's; before anything has asked for methods().
+void add_method(const MethodRow& row);
 const MethodRow& find_method(const std::string& name);  // by name or alias; throws Fault::Usage with the nearest name
 
 // Attaches a method to a copy of the base: the copy, the filled sites and the method belong together.

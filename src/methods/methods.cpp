@@ -7,11 +7,11 @@ namespace graft {
 extern const MethodRow
     kLora, kRsLora, kDora, kAdaLora,
     kLoraPlus, kLoraFa, kRiemannianLora, kPissa, kOlora, kMica,
-    kEva, kCorda, kLoraGa, kBdLora,
-    kVera, kLoha, kLokr, kHira, kDelora, kGralora, kMiss, kRandlora, kVblora,
+    kEva, kCorda, kLoraGa, kBdLora, kVeLora, kALora, kMonteCLora,
+    kVera, kPvera, kLoha, kLokr, kHira, kDelora, kGralora, kMiss, kRandlora, kVblora,
     kUnilora, kTinylora, kKasa, kPeanut, kDeft, kGlora,
-    kOft, kBoft, kHra, kPsoft,
-    kFourierFt, kWaveFt, kC3a, kShira,
+    kOft, kBoft, kHra, kPsoft, kOsf,
+    kFourierFt, kWaveFt, kC3a, kShira, kSuperTuning,
     kIa3, kRoad, kBeft,
     kHoulsby, kPfeiffer, kParallel,
     kCompacter, kCompacterPp, kAdapterDrop, kAdapterPlus,
@@ -22,18 +22,20 @@ extern const MethodRow
     kFull, kBitFit, kLnTuning, kLastKLayers, kTrainableTokens,
     kLisa, kGaLore;
 
-std::span<const MethodRow> methods() {
-  static const std::vector<MethodRow> rows{
+namespace {
+
+std::vector<MethodRow>& table() {
+  static std::vector<MethodRow> rows{
       // Low rank.
       kLora, kRsLora, kDora, kAdaLora,
       kLoraPlus, kLoraFa, kRiemannianLora, kPissa, kOlora, kMica,
-      kEva, kCorda, kLoraGa, kBdLora,
-      kVera, kLoha, kLokr, kHira, kDelora, kGralora, kMiss, kRandlora, kVblora,
+      kEva, kCorda, kLoraGa, kBdLora, kVeLora, kALora, kMonteCLora,
+      kVera, kPvera, kLoha, kLokr, kHira, kDelora, kGralora, kMiss, kRandlora, kVblora,
       kUnilora, kTinylora, kKasa, kPeanut, kDeft, kGlora,
       // Orthogonal.
-      kOft, kBoft, kHra, kPsoft,
+      kOft, kBoft, kHra, kPsoft, kOsf,
       // Spectral.
-      kFourierFt, kWaveFt, kC3a, kShira,
+      kFourierFt, kWaveFt, kC3a, kShira, kSuperTuning,
       // Scaling.
       kIa3, kRoad, kBeft,
       // Bottleneck adapters.
@@ -52,6 +54,11 @@ std::span<const MethodRow> methods() {
   };
   return rows;
 }
+
+}  // namespace
+
+std::span<const MethodRow> methods() { return table(); }
+void add_method(const MethodRow& row) { table().push_back(row); }
 
 const char* idea_title(Idea idea) {
   switch (idea) {

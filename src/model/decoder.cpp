@@ -57,6 +57,8 @@ std::shared_ptr<const Documents> documents_for_edits(const Sites& sites, const B
   for (int64_t d = 0; d < layout->count(); ++d)
     for (int64_t row = layout->starts[d]; row < layout->starts[d + 1]; ++row) {
       const int64_t position = layout->first[d] + row - layout->starts[d];
+      const int64_t token = batch.starts[d + 1] - (layout->starts[d + 1] - row);
+      layout->ids.push_back(token < batch.starts[d] ? -1 : batch.ids[token]);
       of_row.push_back(d);
       share.push_back(position >= 0 && position < layout->prompt[d] ? 1 / static_cast<float>(layout->prompt[d]) : 0);
     }

@@ -8,6 +8,7 @@
 #include "core/rng.h"
 #include "core/safetensors.h"
 #include "core/torch.h"
+#include "kernels/dropout.h"
 #include "kernels/twins.h"
 #include "methods/common/calibration.h"
 #include "model/loader.h"
@@ -25,6 +26,7 @@ std::vector<Tensor> base_tensors(const Model& model) {
 
 Tensor all_logits(const Model& model, const Sites& sites, const Batch& batch) {
   at::NoGradGuard no_grad;
+  kernels::seed_dropout(1);
   return logits(model, sites, hidden_states(model, sites, lay_out(model, sites, batch)).index_select(0, lay_out(model, sites, batch).predict));
 }
 
@@ -69,12 +71,19 @@ double difference(const Tensor& a, const Tensor& b) {
 Adapted prepared(const Model& model, const Case& c, uint64_t noise_seed = 5) {
   Adapted adapted = attach_case(model, c);
   perturb(*adapted.method, noise_seed);
+  adapted.sites.training = c.training;
   return adapted;
+}
+
+// The same draws in every pass.
+Tensor seeded_loss(const Adapted& adapted, const Batch& batch, const Recomputed& recomputed = {}) {
+  kernels::seed_dropout(1);
+  return loss_sum(adapted.model, adapted.sites, batch, recomputed);
 }
 
 std::map<std::string, Tensor> gradients(Adapted& adapted, const Batch& batch, const Recomputed& recomputed = {}) {
   for (auto& p : adapted.method->params()) p.value.mutable_grad() = Tensor();
-  loss_sum(adapted.model, adapted.sites, batch, recomputed).backward();
+  seeded_loss(adapted, batch, recomputed).backward();
   std::map<std::string, Tensor> result;
   for (auto& p : adapted.method->params()) result[p.name] = p.value.grad().defined() ? p.value.grad().clone() : Tensor();
   return result;
@@ -132,6 +141,9 @@ std::vector<Case> method_cases() {
   const std::string embedding = R"((.*\.)?(embed_tokens|wte|embed_in|word_embeddings))", head = R"((.*\.)?(lm_head|embed_out))";
   Json some_tokens = Json::array();
   for (int64_t id = 0; id < 30; ++id) some_tokens.push_back(id);
+  // Two neighbours of the batch under test, in the first of its documents alone.
+  const Batch batch = tiny_batch(random_model(tiny_config("llama"), 3));
+  const Json invocation{batch.ids[2], batch.ids[3]};
   // Options by the table's names; a row that is absent here runs with its defaults.
   const std::multimap<std::string, Json> options{
       {"lora", {{"r", 2}, {"target_modules", "all-linear"}}},
@@ -234,6 +246,17 @@ std::vector<Case> method_cases() {
       {"p_tuning", {{"num_virtual_tokens", 3}, {"encoder_hidden_size", 4}, {"encoder_reparameterization_type", "LSTM"}, {"few", true}}},
       {"bdlora", {{"r", 4}, {"target_modules", "all-linear"}}},
       {"bdlora", {{"r", 4}, {"nblocks", 4}, {"target_modules", "all-linear"}, {"match_strict", false}, {"target_modules_bd_a", {"v_proj", "c_attn"}}, {"few", true}}},
+      {"velora", {{"r", 2}, {"num_groups", 5}, {"scale", 1.5}, {"target_modules", "all-linear"}}},
+      {"velora", {{"r", 2}, {"num_groups", 4}, {"init_type", "random"}, {"lora_bias", true}, {"few", true}}},
+      {"velora", {{"r", 2}, {"num_groups", 3}, {"init_type", "batch_average_once"}, {"few", true}}},
+      {"alora", {{"r", 2}, {"alora_invocation_tokens", invocation}}},
+      {"monteclora", {{"r", 2}, {"sample_scaler", 0.1}, {"target_modules", "all-linear"}, {"training", true}}},
+      {"pvera", {{"r", 6}, {"d_initial", 1.0}, {"target_modules", "all-linear"}, {"training", true}}},
+      {"pvera", {{"r", 5}, {"d_initial", 1.0}, {"save_projection", false}, {"few", true}}},
+      {"supertuning", {{"sparsity", 0.9}, {"target_modules", "all-linear"}}},
+      {"supertuning", {{"sparsity", 0.8}, {"select_top", false}, {"r", 2}, {"save_precomputed_indices", false}, {"few", true}}},
+      {"osf", {{"effective_rank", 0.7}}},
+      {"osf", {{"effective_rank", 5}, {"target_modules", "all-linear"}, {"few", true}}},
       {"lisa", {{"lisa_activated_layers", 1}, {"lisa_interval_steps", 2}}},
       {"galore", {{"rank", 3}, {"update_proj_gap", 2}}},
       {"last_k_layers", {{"k", 1}, {"train_norm", true}}},
@@ -247,7 +270,9 @@ std::vector<Case> method_cases() {
   }
   for (auto& c : cases) {
     c.few = c.options.contains("few");
+    c.training = c.options.contains("training");
     c.options.erase("few");
+    c.options.erase("training");
   }
   return cases;
 }
@@ -340,7 +365,7 @@ Problems check_gradients(const Model& base, const Case& c) {
   adapted.method->hold_constants(true);
   const auto analytic = gradients(adapted, batch);
   at::NoGradGuard no_grad;
-  const auto loss = [&] { return loss_sum(adapted.model, adapted.sites, batch).item<double>(); };
+  const auto loss = [&] { return seeded_loss(adapted, batch).item<double>(); };
   Rng rng(23);
   for (auto& p : adapted.method->params()) {
     if (!analytic.at(p.name).defined()) {
@@ -390,7 +415,8 @@ Problems check_base_untouched(const Model& model, const Case& c) {
 
 Problems check_merge(const Model& model, const Case& c) {
   const Batch batch = tiny_batch(model);
-  const Adapted adapted = prepared(model, c);
+  Adapted adapted = prepared(model, c);
+  adapted.sites.training = false;
   if (!c.row->mergeable) {
     try {
       merged(adapted);
@@ -419,6 +445,7 @@ Problems check_file(const Model& model, const Case& c) {
   Problems problems;
   const TempFolder folder;
   Adapted adapted = prepared(model, c);
+  adapted.sites.training = false;
   save_adapter(adapted, folder / "adapter", folder.path());
   const Batch batch = tiny_batch(model);
   const Tensor expected = all_logits(adapted.model, adapted.sites, batch);
@@ -504,7 +531,7 @@ Problems check_half_precision(const Model& base, const Case& c) {
     return hidden_states(adapted.model, adapted.sites, lay_out(adapted.model, adapted.sites, batch));
   }();
   if (hidden.scalar_type() != at::kBFloat16) problems.push_back("hidden states are wider than the base");
-  const Tensor loss = loss_sum(adapted.model, adapted.sites, batch), expected = loss_sum(reference.model, reference.sites, batch);
+  const Tensor loss = seeded_loss(adapted, batch), expected = seeded_loss(reference, batch);
   if (loss.scalar_type() != at::kFloat) problems.push_back("the loss is not float32");
   if (const double d = std::abs(loss.item<double>() / expected.item<double>() - 1); !(d < tolerance(at::kBFloat16)))
     problems.push_back(fmt::format("the loss differs from float32's by a share of {}", d));

@@ -21,6 +21,7 @@ struct Case {
   std::string label;
   Json options = Json::object();
   bool few = false;  // an option of which a few families tell enough
+  bool training = false;  // what training draws is checked too: the same numbers in every pass
   std::unique_ptr<Method> make() const;
 };
 // At least one case for every row of the table, more for options that change the maths.

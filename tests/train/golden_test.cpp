@@ -84,7 +84,7 @@ TEST(TrainingParity, LossesOfTwentyStepsAreTheReferences) {
       ++cases;
     }
   }
-  EXPECT_EQ(cases, 2 * 24);
+  EXPECT_EQ(cases, 2 * 27 + 2);  // GPT-2 lacks two that the reference does not adapt
 }
 
 }  // namespace

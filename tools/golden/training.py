@@ -55,7 +55,7 @@ def main():
             keep(folder / "model", OUT / family / "model")
             for rows in ("rows.jsonl", "whole.jsonl"):
                 shutil.copy(folder / rows, OUT / family / rows)
-            for method, losses in training.references(family, chosen, folder).items():
+            for method, losses in training.references(family, [method for method in chosen if training.fits(family, method)], folder).items():
                 golden["losses"].setdefault(family, {})[method] = {"learning_rate": training.METHODS[method][1], "rows": training.rows_of(method, folder, ".jsonl").name, "losses": losses}
                 if method != "full":
                     keep(folder / method, OUT / family / method)

@@ -55,6 +55,7 @@ class Both:
 
 QV = Both(["q_proj", "v_proj"], ["c_attn"])
 EMBED = Both(["embed_tokens", "q_proj"], ["wte", "c_attn"])
+ALORA = [7, 9]
 SOME_TOKENS = list(range(3, 61, 2))  # the ids that are scored hold some of them
 HEAD = Both(["lm_head", "q_proj"], ["lm_head", "c_attn"])
 
@@ -102,11 +103,20 @@ CASES = [
     Case("bdlora", "LORA", r=4, use_bdlora={"nblocks": 2, "target_modules_bd_a": ["o_proj", "down_proj"], "target_modules_bd_b": ["q_proj", "k_proj", "v_proj", "up_proj", "gate_proj"]},
          target_modules="all-linear", bases=LLAMAS),
     Case("bdlora", "LORA", r=4, use_bdlora={"nblocks": 4, "target_modules_bd_a": ["layers.1.self_attn"], "match_strict": False}, bases=LLAMAS),
+    Case("velora", "LORA", r=4, velora_config={"num_groups": 5, "scale": 2.0, "init_type": "random"}, target_modules="all-linear"),
+    Case("velora", "LORA", r=4, velora_config={"num_groups": 8}, use_rslora=True, lora_bias=True, target_modules=QV),
+    Case("alora", "LORA", r=4, alora_invocation_tokens=ALORA, target_modules="all-linear", merges=False),
+    Case("alora", "LORA", r=3, lora_alpha=5, use_rslora=True, alora_invocation_tokens=ALORA, target_modules=QV, bias="all", merges=False),
+    Case("monteclora", "LORA", r=4, monteclora_config={"num_samples": 5, "use_entropy": True}, target_modules="all-linear"),
+    Case("monteclora", "LORA", r=3, lora_alpha=5, monteclora_config={"kl_loss_weight": 1e-3}, rank_pattern=Both({"q_proj": 2}, {"c_attn": 2}), modules_to_save=["lm_head"]),
     Case("adalora", "ADALORA", init_r=4, target_r=2, total_step=10, target_modules=Both(["q_proj", "v_proj", "down_proj"], ["c_attn", "mlp.c_proj"])),
     Case("adalora", "ADALORA", init_r=4, target_r=2, total_step=10, tinit=1, tfinal=2, lora_alpha=20, bias="all", modules_to_save=["lm_head"]),
     Case("vera", "VERA", r=6, d_initial=0.7),
     Case("vera", "VERA", r=5, projection_prng_key=7, save_projection=False, target_modules=Both(["q_proj", "v_proj", "down_proj"], ["c_attn", "mlp.c_proj"])),
     Case("vera", "VERA", r=4, bias="all", modules_to_save=["lm_head"], target_modules=QV, layers_to_transform=[1]),
+    Case("pvera", "PVERA", r=6, d_initial=0.7),
+    Case("pvera", "PVERA", r=5, projection_prng_key=7, save_projection=False, generator_seed=3, target_modules=Both(["q_proj", "v_proj", "down_proj"], ["c_attn", "mlp.c_proj"])),
+    Case("pvera", "PVERA", r=4, bias="all", modules_to_save=["lm_head"], target_modules=QV, layers_to_transform=[1]),
     Case("loha", "LOHA", r=3, alpha=6, bases=LLAMAS),
     Case("loha", "LOHA", r=4, alpha=12, target_modules="all-linear", rank_pattern={"down_proj": 2}, alpha_pattern={"q_proj": 5}, modules_to_save=["lm_head"], bases=LLAMAS),
     Case("loha", "LOHA", r=2, init_weights=False, exclude_modules=["layers.0.self_attn.q_proj"], bases=LLAMAS),
@@ -168,6 +178,9 @@ CASES = [
     Case("psoft", "PSOFT", r=4, psoft_alpha=2, target_modules="all-linear", bases=LLAMAS),
     Case("psoft", "PSOFT", r=6, ab_svd_init="pissa_init", use_cayley_neumann=True, cayley_neumann_eps=0.2, psoft_mag_b=False, modules_to_save=["lm_head"], bases=LLAMAS),
     Case("psoft", "PSOFT", r=4, psoft_svd="lowrank", random_seed=3, psoft_orth=False, psoft_mag_a=False, bases=LLAMAS),
+    Case("osf", "OSF", bases=LLAMAS),
+    Case("osf", "OSF", effective_rank=0.8, rank_pattern={r"layers\.1\.self": 12, "down_proj": 0.3}, target_modules="all-linear", modules_to_save=["lm_head"], bases=LLAMAS),
+    Case("osf", "OSF", effective_rank=28, init_weights=False, target_modules=["q_proj", "up_proj"], bases=LLAMAS),
     Case("fourierft", "FOURIERFT", n_frequency=100, target_modules=Both(["q_proj", "v_proj", "down_proj"], ["c_attn", "mlp.c_proj"])),
     Case("fourierft", "FOURIERFT", n_frequency=80, scaling=30.0, random_loc_seed=5, init_weights=True, n_frequency_pattern=Both({"v_proj": 40}, {"h.1.mlp.c_proj": 40})),
     Case("waveft", "WAVEFT", n_frequency=100, target_modules=Both(["q_proj", "v_proj", "down_proj"], ["c_attn", "mlp.c_proj"])),
@@ -177,6 +190,9 @@ CASES = [
     Case("c3a", "C3A", block_size=16, block_size_pattern={"v_proj": 8}, init_weights=True, layers_to_transform=[0], bases=LLAMAS),
     Case("shira", "SHIRA", r=2, target_modules=["q_proj", "v_proj", "down_proj"], bases=LLAMAS),
     Case("shira", "SHIRA", r=3, random_seed=42, init_weights=False, modules_to_save=["lm_head"], bases=LLAMAS),
+    Case("supertuning", "SUPERTUNING", sparsity=0.9, bases=LLAMAS),
+    Case("supertuning", "SUPERTUNING", sparsity=0.8, select_top=False, save_precomputed_indices=False, target_modules="all-linear", bases=LLAMAS),
+    Case("supertuning", "SUPERTUNING", sparsity=0.95, r=3, lora_alpha=4, init_weights=False, modules_to_save=["lm_head"], target_modules=["q_proj", "down_proj"], bases=LLAMAS),
     Case("road", "ROAD", group_size=8, target_modules="all-linear", bases=LLAMAS),
     Case("road", "ROAD", group_size=16, variant="road_2", bases=LLAMAS),
     Case("road", "ROAD", group_size=8, variant="road_4", modules_to_save=["lm_head"], bases=LLAMAS),
@@ -258,6 +274,8 @@ def one_case(graft, case, base_name, base_folder, folder, number):
     torch.manual_seed(number)
     torch.set_num_threads(1)  # PiSSA's decomposition depends on it in the last digits, and close singular values make these large
     ids = some_ids(61, 20, seed=number)
+    if invocation := case.options.get("alora_invocation_tokens"):
+        ids[4:6], ids[9:11] = invocation, invocation  # the last one counts
     made, written, merged = folder / "made", folder / "written", folder / "merged"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -285,9 +285,8 @@ def bad_file_rows(graft, bases, folder):
     refused("unknown peft_type", config(peft_type="MAGIC"), "MAGIC")
     refused("no peft_type", config(peft_type=None), "peft_type")
     refused("a newer version's field", config(peft_version="0.99.0", new_trick=3), "0.99.0): the field 'new_trick'")
-    for field, value in (("layer_replication", [[0, 2], [1, 2]]), ("alora_invocation_tokens", [1, 2]), ("target_parameters", ["a.b"]), ("megatron_config", {"a": 1}), ("use_qalora", True),
-                         ("arrow_config", {"top_k": 2}), ("velora_config", {"num_groups": 2}),
-                         ("monteclora_config", {"num_samples": 2}), ("loftq_config", {"loftq_bits": 4})):
+    for field, value in (("layer_replication", [[0, 2], [1, 2]]), ("target_parameters", ["a.b"]), ("megatron_config", {"a": 1}), ("use_qalora", True),
+                         ("arrow_config", {"top_k": 2}), ("loftq_config", {"loftq_bits": 4})):
         refused(field, config(**{field: value}), f"'{field}'")
     for start in ("loftq", "corda", "lora_ga", "pissa_niter_4", "nonsense"):
         refused(f"init_lora_weights {start}", config(init_lora_weights=start), start)

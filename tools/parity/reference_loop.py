@@ -41,11 +41,15 @@ def loss_sum(model, rows):
 
 
 def parameter_groups(model, weight_decay):
-    """Decay on matrices; never on biases, norms, and factors whose identity is 1."""
+    """Decay on matrices and on lists of their entries; never on biases, norms, and factors whose identity is 1."""
     trained = [(name, tensor) for name, tensor in model.named_parameters() if tensor.requires_grad]
     apart = ("ia3_l", "phm_rule", "weight.original")  # the last: LoReFT's reflections, whose signs must stay 1 and −1
-    decayed = [tensor for name, tensor in trained if tensor.dim() >= 2 and not any(word in name for word in apart)]
-    others = [tensor for name, tensor in trained if tensor.dim() < 2 or any(word in name for word in apart)]
+
+    def decays(name, tensor):
+        return (tensor.dim() >= 2 and not any(word in name for word in apart)) or "supertuning_values" in name
+
+    decayed = [tensor for name, tensor in trained if decays(name, tensor)]
+    others = [tensor for name, tensor in trained if not decays(name, tensor)]
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
