@@ -29,7 +29,7 @@ struct OneModule {
     all["target_modules"] = {"q_proj"};
     from_json(made->config(), all, method);
     adapted.emplace(attach(model, row, std::move(made), 1));
-    edit = adapted->sites.weight_edit(Site::Q, 0);
+    edit = adapted->sites.weight_edit(Site::Q, 0).get();
     base.weight = waves({16, 16}, 0);
   }
   static Json with_one_layer() {
