@@ -288,6 +288,10 @@ def bad_file_rows(graft, bases, folder):
     for field, value in (("layer_replication", [[0, 2], [1, 2]]), ("target_parameters", ["a.b"]), ("megatron_config", {"a": 1}), ("use_qalora", True),
                          ("arrow_config", {"top_k": 2}), ("loftq_config", {"loftq_bits": 4})):
         refused(field, config(**{field: value}), f"'{field}'")
+    # Relatives of LoRA whose own tensors the file lacks.
+    for field, value, tensor in (("kasa_config", {"beta": 1}, "lora_diag"), ("velora_config", {"num_groups": 2}, "lora_velora_embed"),
+                                 ("monteclora_config", {"num_samples": 2}, "lora_monteclora_sampler")):
+        refused(field, config(**{field: value}), tensor)
     for start in ("loftq", "corda", "lora_ga", "pissa_niter_4", "nonsense"):
         refused(f"init_lora_weights {start}", config(init_lora_weights=start), start)
     refused("a pattern without a match", config(rank_pattern={"q_porj": 2}), "q_porj")
