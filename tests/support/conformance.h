@@ -5,27 +5,12 @@
 #include <string>
 #include <vector>
 
-#include "methods/method.h"
 #include "model/decoder.h"
+#include "support/cases.h"
 
 namespace graft::testing {
 
 using Problems = std::vector<std::string>;
-
-// A tiny configuration of a family; families that lack one have no entry, and the coverage test fails.
-Json tiny_config(const std::string& model_type);
-
-// A method under test: the table's row and the options it runs with.
-struct Case {
-  const MethodRow* row = nullptr;
-  std::string label;
-  Json options = Json::object();
-  bool few = false;  // an option of which a few families tell enough
-  bool training = false;  // what training draws is checked too: the same numbers in every pass
-  std::unique_ptr<Method> make() const;
-};
-// At least one case for every row of the table, more for options that change the maths.
-std::vector<Case> method_cases();
 
 // Attaches the case with seed 1; nullopt where the method says that a model without biases has nothing for it to train. With `noise` random values of that
 // size are added, so that what starts as the identity is none.
