@@ -227,7 +227,7 @@ TEST_F(Files, FieldsThatAreNotUnderstoodAreNamedWithTheirWriter) {
   EXPECT_SAYS(refusal({{"new_trick", 3}, {"peft_version", "0.99.0"}}),
               "(written by PEFT 0.99.0): the field 'new_trick' = 3 is not understood");
   for (const char* field :
-       {"layer_replication", "alora_invocation_tokens", "target_parameters", "use_qalora", "kasa_config", "arrow_config"})
+       {"layer_replication", "alora_invocation_tokens", "target_parameters", "use_qalora", "arrow_config"})
     EXPECT_SAYS(refusal({{field, {1}}}), fmt::format("'{}'", field));
   for (const char* start : {"loftq", "corda", "lora_ga", "pissa_niter_4", "word"})
     EXPECT_SAYS(refusal({{"init_lora_weights", start}}), start);
