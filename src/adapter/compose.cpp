@@ -48,6 +48,9 @@ class Composer {
       result_.model.untie_head();
       for (auto& model : models_) model.untie_head();
     }
+    for (auto& model : models_)
+      for (Tensor* handle : handles_of(model))
+        if (handle->defined() && handle->requires_grad()) *handle = handle->detach();
   }
 
   Adapted run() {
@@ -79,7 +82,7 @@ class Composer {
     for (size_t part = 0; part < parts_.size(); ++part) {
       const auto own = handles_of(models_[part]);
       CHECK_THAT(own.size() == before.size(), "{} has {} tensors, its base {}", parts_[part].name, own.size(), before.size());
-      for (size_t i = 0; i < before.size(); ++i) *after[i] = moved_by(*after[i], *before[i], *own[i], parts_[part].weight).detach();
+      for (size_t i = 0; i < before.size(); ++i) *after[i] = moved_by(*after[i], *before[i], *own[i], parts_[part].weight);
     }
     if (result_.model.config.tied_head) result_.model.head.weight = Tensor();
   }

@@ -11,10 +11,10 @@
 
 namespace graft {
 
-void AdapterFlags::add(CLI::App& app, bool with_compose) {
+void AdapterFlags::add(CLI::App& app) {
   app.add_option("--adapter", folders, "folder of an adapter for it; repeatable")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--weights", weights, "how much each adapter counts, in their order: 0.7,0.3 (default: 1 each)");
-  if (with_compose) app.add_option("--compose", compose, "sum: the adapters' changes add up; stack: each works on what those in front of it made")->capture_default_str();
+  app.add_option("--compose", compose, "sum: the adapters' changes add up; stack: each works on what those in front of it made")->capture_default_str();
 }
 
 std::vector<double> AdapterFlags::weight_list() const {

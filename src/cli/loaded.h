@@ -12,7 +12,7 @@ namespace graft {
 struct AdapterFlags {
   std::vector<std::string> folders;
   std::string weights, compose = "sum";
-  void add(CLI::App& app, bool with_compose = true);
+  void add(CLI::App& app);
   std::vector<double> weight_list() const;             // one for each folder
   Compose how() const;
   std::vector<Part> load(const Model& base) const;     // named by their folders

@@ -126,6 +126,17 @@ TEST(Composed, EveryMethodJoinsOthers) {
   EXPECT_GT(merging, 60);
 }
 
+// One edit at a place, and nothing else that changes it, is that edit itself.
+TEST(Composed, WhatStandsAloneIsNotWrapped) {
+  const Model base = tiny();
+  const auto parts = parts_of(base, {{"dora", {{"r", 2}, {"target_modules", {"q_proj"}}}}, {"hra", {{"r", 2}, {"target_modules", {"v_proj"}}}}, {"ln_tuning"}});
+  const Adapted joined = composed(base, parts, Compose::Sum);
+  EXPECT_EQ(joined.sites.weight_edit(Site::Q, 1), parts[0].adapted->sites.weight_edit(Site::Q, 1));
+  EXPECT_EQ(joined.sites.weight_edit(Site::V, 0), parts[1].adapted->sites.weight_edit(Site::V, 0));
+  EXPECT_TRUE(joined.model.blocks[0].q.weight.is_same(base.blocks[0].q.weight));
+  EXPECT_EQ(apart(joined.model.blocks[0].norm1.weight, parts[2].adapted->model.blocks[0].norm1.weight), 0);
+}
+
 TEST(Composed, LowRankStaysLowRank) {
   const Model base = tiny();
   const auto parts = parts_of(base, {{"lora", kLora, 0.7}, {"lora", {{"r", 3}, {"target_modules", "all-linear"}}, -0.3}});
