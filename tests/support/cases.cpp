@@ -3,6 +3,7 @@
 #include <map>
 
 #include "core/check.h"
+#include "model/loader.h"
 
 namespace graft::testing {
 

@@ -5,11 +5,15 @@
 #include <vector>
 
 #include "methods/method.h"
+#include "model/batch.h"
 
 namespace graft::testing {
 
 // A tiny configuration of a family; families that lack one have no entry, and the coverage test fails.
 Json tiny_config(const std::string& model_type);
+
+// Three short documents of random tokens.
+Batch tiny_batch(const Model& model);
 
 // A method under test: the table's row and the options it runs with.
 struct Case {

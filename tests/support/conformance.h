@@ -23,8 +23,6 @@ inline Adapted attach_case(const Model& base, const Case& c) { return attach_cas
 // The one table of tolerances: largest difference relative to the larger of 1 and the reference's largest value.
 double tolerance(at::ScalarType dtype);
 
-Batch tiny_batch(const Model& model);
-
 Problems check_sites_visited(const Model& model);
 Problems check_identity(const Model& model, const Case& c);
 Problems check_every_tensor_matters(const Model& model, const Case& c);
