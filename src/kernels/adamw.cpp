@@ -63,9 +63,8 @@ void adamw(std::vector<AdamWTensor>& tensors, const AdamWOptions& options) {
   };
   std::vector<Pointers> memory;
   for (auto& t : tensors) {
-    t.steps.add_(1);
     sizes.push_back(t.param.numel());
-    steps.push_back(step_of(options, t.steps.item<double>()));
+    steps.push_back(step_of(options, *t.steps.mutable_data_ptr<float>() += 1));
     memory.push_back({t.param.mutable_data_ptr<float>(), t.gradient.mutable_data_ptr<float>(), t.first.mutable_data_ptr<float>(), t.second.mutable_data_ptr<float>()});
   }
   const auto pieces = pieces_of(sizes);

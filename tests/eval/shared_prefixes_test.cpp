@@ -1,6 +1,8 @@
 // What sequences begin with is computed once, and nothing changes by it.
 #include "data/shared_prefixes.h"
 
+#include <ATen/Parallel.h>
+
 #include "core/rng.h"
 #include "core/torch.h"
 #include "data/examples.h"
@@ -101,7 +103,14 @@ std::vector<double> losses_by_sequence(const Adapted& adapted, const Sequences& 
   return sums;
 }
 
-TEST(SharedPrefixes, LossesAreThoseOfWholeSequences) {
+// Tiny models on one thread: threads would only wait for one another.
+class SharedPrefixesOfTinyModels : public ::testing::Test {
+  void SetUp() override { at::set_num_threads(1); }
+  void TearDown() override { at::set_num_threads(threads_); }
+  const int threads_ = at::get_num_threads();
+};
+
+TEST_F(SharedPrefixesOfTinyModels, LossesAreThoseOfWholeSequences) {
   const Sequences s;
   int compared = 0;
   for (auto& family : families()) {
@@ -117,7 +126,7 @@ TEST(SharedPrefixes, LossesAreThoseOfWholeSequences) {
   EXPECT_GT(compared, 200);
 }
 
-TEST(SharedPrefixes, GenerationContinuesEachPromptAsIfItWereAlone) {
+TEST_F(SharedPrefixesOfTinyModels, GenerationContinuesEachPromptAsIfItWereAlone) {
   const Sequences s;
   GenerateConfig config;
   config.max_new_tokens = 6;

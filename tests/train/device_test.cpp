@@ -59,6 +59,7 @@ TEST(Device, NoMethodWaitsInsideAStep) {
   for (const char* family : {"llama", "gpt2", "gemma2", "phi3", "bloom"}) {
     const Model model = random_model(testing::tiny_config(family), 3);
     for (auto& c : testing::method_cases()) {
+      if (c.few && model.config.model_type != "llama") continue;
       std::optional<Adapted> adapted = testing::attached(model, c);
       if (!adapted) continue;
       Trainer trainer(*adapted, {}, 4, 1, tried % 2 ? RecomputeRule{} : [](const Batch&) { return Recomputed{0, Recomputed::kAll}; });
@@ -67,11 +68,6 @@ TEST(Device, NoMethodWaitsInsideAStep) {
       const Recorder recorder;
       trainer.step({batch, batch});
       EXPECT_GT(Recorder::seen().size(), 20u);
-      const auto& params = adapted->method->params();
-      const auto trained = std::count_if(params.begin(), params.end(), [](const Param& p) { return p.value.requires_grad(); });
-      // AdamW's body for CPUs reads the count of steps of each tensor; the one for GPUs leaves them there.
-      for (const char* read : {"aten::item", "aten::_local_scalar_dense"})
-        if (Recorder::seen()[read] == trained) Recorder::seen().erase(read);
       EXPECT_EQ(waiting_operations(), "") << family << " " << c.label;
       ++tried;
     }
