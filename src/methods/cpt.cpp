@@ -46,6 +46,7 @@ class Cpt : public Method {
   Config& config() override { return config_; }
   void attach(AttachContext& context) override {
     config_.modules_to_save = as_name_list(config_.modules_to_save);
+    for (Json* list : {&config_.cpt_token_ids, &config_.cpt_mask, &config_.cpt_tokens_type_mask}) *list = as_index_list(*list);
     const Model& model = context.model;
     const std::vector<int64_t> ids = integers(config_.cpt_token_ids, "cpt_token_ids");
     n_ = static_cast<int64_t>(ids.size());

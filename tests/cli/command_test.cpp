@@ -145,6 +145,7 @@ TEST_F(Command, ConvertsShardsAndSaysWhoCanLoad) {
   EXPECT_EQ(parse_json(run("inspect dora --json").out, "stdout")["not_in"]["vLLM"], "use_dora");
   ASSERT_EQ(run("train --model model --data train.jsonl --method bdlora -o r=2 --steps 1 --lr 0.05 --batch-size 4 --out blocks").code, 0);
   EXPECT_EQ(parse_json(run("inspect blocks --json").out, "stdout")["not_in"]["vLLM"], "use_bdlora");
+  EXPECT_EQ(run("train --model model --data train.jsonl --method cpt -o cpt_token_ids=5,6 --steps 1 --batch-size 4 --out prompt").code, 0);
   ASSERT_EQ(run("convert lora --model model --to gguf --out lora.gguf").code, 0);
   EXPECT_EQ(read_file(folder_ / "lora.gguf").substr(0, 4), "GGUF");
   ASSERT_EQ(run("merge --model model --adapter lora --out merged --max-shard-size 4KB").code, 0);
