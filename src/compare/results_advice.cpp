@@ -159,13 +159,17 @@ void Advice::explain_uncertainty(const Json& pick) {
   const Json& info = results["metrics"][0];
   const auto seeds = number_at(part_at(pick, "final"), "done").value_or(0);
   const auto items = number_at(info, "items").value_or(0);
-  if (const Json& d = part_at(info, "detectable"); !d.empty())
+  if (const Json& d = part_at(info, "detectable"); !d.empty()) {
+    const auto [low, high] = std::minmax_element(ranked.begin(), ranked.end(), [&](auto* a, auto* b) { return mean(*a) < mean(*b); });
+    const double all_pairs = number_at(d, "all_pairs").value_or(NAN);
+    const bool beyond_all = all_pairs > mean(**high) - mean(**low);
     uncertainty.push_back(
         fmt::format("With {:.0f} seed{} and {:.0f} test items, a true difference of about {} between two methods is found in 4 "
                     "of 5 such comparisons "
                     "({} when all {:.0f} pairs are corrected for). Smaller differences may exist and stay unseen.",
                     seeds, seeds == 1 ? "" : "s", items, metric.with_unit(*number_at(d, "one_pair")),
-                    metric.number(number_at(d, "all_pairs").value_or(NAN)), number_at(d, "pairs").value_or(0)));
+                    beyond_all ? "more than any two methods here lie apart" : metric.number(all_pairs), number_at(d, "pairs").value_or(0)));
+  }
   const Json& detectable = part_at(info, "detectable");
   if (seeds > 1 && number_at(detectable, "all_pairs").value_or(0) > 2 * number_at(detectable, "one_pair").value_or(INFINITY))
     uncertainty.push_back(fmt::format(
