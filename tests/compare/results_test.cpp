@@ -205,6 +205,19 @@ TEST(Results, OneSeedHasNoSpread) {
   EXPECT_NE(all_text(r["recommendation"]["uncertainty"]).find("one seed per method"), std::string::npos);
 }
 
+TEST(Results, WhatIsDetectableIsNoNumberBeyondAllMethods) {
+  for (const bool apart : {false, true}) {
+    TempFolder folder;
+    Fixture f = two_methods();
+    f.methods[0].quality = 0.1;
+    f.methods[1].quality = apart ? 0.6 : 0.1;
+    FixtureWriter(folder / "out", f).write();
+    const std::string text = all_text(collect_results(folder / "out")["recommendation"]["uncertainty"]);
+    EXPECT_NE(text.find("4 of 5 such comparisons"), std::string::npos) << text;
+    EXPECT_EQ(text.find("(more than any two methods here lie apart") == std::string::npos, apart) << text;
+  }
+}
+
 TEST(Results, OneMethodAndNoneFinished) {
   TempFolder folder;
   Fixture f = two_methods();
