@@ -2,7 +2,8 @@
 
 ./dev bench step [--against hf] [CASE ...] [--rounds N] [--list]
 
-A case is a model's shape with random weights stored in bfloat16, rows, and a method; without one all run but the long documents. Both sides calculate in
+A case is a model's shape with random weights stored in bfloat16, rows, and a method; without one all run but the long documents and the
+large ones, which need a GPU. Both sides calculate in
 float32 with AdamW. Ragged rows have log-normal lengths around 150 tokens and the first 40 % is not learned from; fixed rows are 256
 tokens, all learned from. HF pads a batch to its longest row, as its collators do. graft runs twice: as it comes, and with
 --low-memory. A round is dropped when other processes used more than 15 % of the CPU time meanwhile; what is printed are medians
@@ -33,6 +34,7 @@ SHAPES = {
                          num_key_value_heads=8, head_dim=64, rope_theta=500000.0),
 }
 CONFIG = SHAPES["SmolLM2-135M"]
+SHAPES["Llama-3.2-3B"] = dict(SHAPES["Llama-3.2-1B"], hidden_size=3072, num_hidden_layers=28, num_attention_heads=24, head_dim=128)
 LORA = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
 # name: shape, rows in a step, their length (0: ragged), method, its options, who takes part, rounds
 ALL, ALONE, LOW = ("graft", "low", "hf"), ("graft", "low"), ("low",)
@@ -50,7 +52,13 @@ CASES = {
 }
 # One long document, minutes a step: only when asked for.
 LONG = {f"{n}k": ("SmolLM2-135M", 1, n * 1024, "lora", LORA, ALONE, 1) for n in (4, 8, 16, 32)}
-CASES.update(LONG)
+# Work for a GPU.
+LARGE = {
+    "1b-ragged": ("Llama-3.2-1B", 16, 0, "lora", LORA, ("graft", "hf"), 8),
+    "1b-fixed": ("Llama-3.2-1B", 16, 1024, "lora", LORA, ("graft", "hf"), 8),
+    "3b-fixed": ("Llama-3.2-3B", 8, 1024, "lora", LORA, ("graft", "hf"), 8),
+}
+CASES.update({**LONG, **LARGE})
 # case: (times as fast, part of the memory), as it comes and with --low-memory
 GOALS = {"fixed": ((1.7, 5), (1.1, 12)), "ragged": ((2.7, 5), (1.9, 12)), "ragged16": ((4.5, 5), (3.2, 28)), "full": ((1.5, 0), None), "dora": ((3.0, 0), None)}
 
@@ -134,8 +142,8 @@ def cpu_busy():
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
-def make_steps(count, batch, fixed, vocab):
-    draw, longest = random.Random(7), 1024 if batch < 16 else 256  # or HF needs more than 20 GB for what it pads
+def make_steps(count, batch, fixed, vocab, longest):  # on a CPU 16 rows end early, or HF needs more than 20 GB for what it pads
+    draw = random.Random(7)
     steps = []
     for _ in range(count):
         step = []
@@ -154,7 +162,8 @@ def hf_command(method, arguments):
 def run_case(name, args):
     shape, batch, fixed, method, options, who, rounds = CASES[name]
     rounds = args.rounds or rounds
-    steps = make_steps(rounds + 1, batch, fixed, SHAPES[shape]["vocab_size"])
+    warm_ups = 1 if args.device == "cpu" else 3  # libraries choose kernels, allocators fill
+    steps = make_steps(rounds + warm_ups, batch, fixed, SHAPES[shape]["vocab_size"], 256 if batch == 16 and args.device == "cpu" else 1024)
     with tempfile.TemporaryDirectory() as folder:
         rows = os.path.join(folder, "rows.json")
         json.dump({"config": SHAPES[shape], "steps": steps}, open(rows, "w"))
@@ -176,7 +185,7 @@ def run_case(name, args):
             return
         samples = {worker: [] for worker in workers}
         dropped = 0
-        for i in range(rounds + 1):
+        for i in range(rounds + warm_ups):
             row = {}
             for key in list(workers):
                 try:
@@ -184,19 +193,41 @@ def run_case(name, args):
                 except EOFError:
                     print(f"{name}: {key} was ended by the system; it needs more memory than there is")
                     del workers[key], samples[key]
-            if i == 0:
-                continue  # warm-up
+            if i < warm_ups:
+                continue
             if any(r["others"] > 0.15 for r in row.values()):
                 dropped += 1
                 continue
             for key, r in row.items():
-                samples[key].append(dict(r, tokens=sum(len(x["ids"]) for x in steps[i])))
+                samples[key].append(dict(r, tokens=sum(len(x["ids"]) for x in steps[i]), flops=base_flops(SHAPES[shape], steps[i])))
         peaks = {key: row[key]["peak_memory"] for key in workers}
+        profile = workers["graft"].ask("profile")["profile"] if args.profile and "graft" in workers else {}
         for worker in workers.values():
             worker.stop()
         report(name, args, samples, peaks, dropped)
+        for what, times in profile.items():
+            print_times(what, times)
         if args.device == "cpu" and "graft" in workers and samples["graft"] and (args.parts or any(not reached(name, key, samples, peaks) for key in samples if reference_of(samples) and goal_of(name, key))):
             print_parts(own, args)
+
+
+def print_times(what, times, most=25):
+    """Where a step on a GPU spends its time, the longest first."""
+    print(f"  {len(times)} {what}, {sum(count for _, count in times.values())} times, {1e3 * sum(seconds for seconds, _ in times.values()):.1f} ms")
+    for name, (seconds, count) in sorted(times.items(), key=lambda entry: -entry[1][0])[:most]:
+        print(f"  {1e3 * seconds:9.3f} ms {count:6}  {name[:150]}")
+
+
+def base_flops(config, rows):
+    """Operations of a step's products with frozen weights, forward and back to the input, and of causal attention; adapters left out."""
+    if "hidden_size" not in config:
+        return None
+    hidden, layers, heads = config["hidden_size"], config["num_hidden_layers"], config["num_attention_heads"]
+    dim = config.get("head_dim", hidden // heads)
+    block = hidden * dim * (2 * heads + 2 * config["num_key_value_heads"]) + 3 * hidden * config["intermediate_size"]
+    lengths = [len(row["ids"]) for row in rows]
+    learned = sum(len(row["ids"]) - row["learned_from"] for row in rows)
+    return 4 * block * layers * sum(lengths) + 4 * hidden * config["vocab_size"] * learned + 7 * heads * dim * layers * sum(n * n for n in lengths)
 
 
 def reference_of(samples):
@@ -246,6 +277,8 @@ def report(name, args, samples, peaks, dropped):
                 ratio += f"  (goal {goal[0]}x{f' in 1/{goal[1]}' if goal[1] else ''}: {'reached' if reached(name, key, samples, peaks) else 'missed'})"
         print(f"  {key:20} {statistics.median(r['seconds'] for r in values):8.3f} {statistics.median(r['tokens'] / r['seconds'] for r in values):9.0f} "
               f"{peaks[key] / 2**20:9.0f} {values[-1]['loss']:9.5f}  {ratio}", flush=True)
+    if args.device != "cpu" and method == "lora" and values[0]["flops"]:
+        print("  products and attention of the frozen base: " + ", ".join(f"{key} {statistics.median(r['flops'] / r['seconds'] for r in values) / 1e12:.0f} TFLOP/s" for key, values in samples.items()))
 
 
 def cpu_name():
@@ -261,6 +294,7 @@ def main():
     parser.add_argument("--device", default="cpu", help="cpu, or cuda: bfloat16 on both sides, allocated memory instead of resident")
     parser.add_argument("--worker", default=os.path.join(os.path.dirname(__file__), "../build/release/bench/bench_step_worker"))
     parser.add_argument("--parts", action="store_true", help="print the parts of a step of each case")
+    parser.add_argument("--profile", action="store_true", help="on a GPU: print the kernels of one more step of graft, and what the CPU did meanwhile")
     parser.add_argument("--list", action="store_true", help="list the cases")
     args = parser.parse_args()
     if args.list:
@@ -272,7 +306,7 @@ def main():
             sys.exit(f"bench: there is no case '{name}'; known: {', '.join(CASES)}")
     flags = open("/proc/cpuinfo").read()
     print(f"{cpu_name()}, {os.cpu_count()} cores, {'AVX-512' if ' avx512f' in flags else 'AVX2'}, device {args.device}")
-    for name in args.cases or [name for name in CASES if name not in LONG]:
+    for name in args.cases or [name for name in CASES if name not in LONG and name not in LARGE]:
         run_case(name, args)
 
 

@@ -4,6 +4,7 @@
 
 #include "core/autograd.h"
 #include "kernels/cpu/elementwise_kernel.h"
+#include "kernels/cuda/fused.h"
 #include "kernels/gemm.h"
 #include "kernels/twins.h"
 
@@ -28,7 +29,7 @@ at::ScalarType wide_type(const Tensor& t) { return is_half(t) ? at::kFloat : t.s
 Tensor widened(const Tensor& t) { return t.to(wide_type(t)); }
 
 Tensor logits_of(const Tensor& h, const Tensor& weight, const Tensor& bias) {
-  return widened(product_t(h, weight, bias.defined() ? bias.to(h.scalar_type()) : bias));
+  return product_t(h, weight, bias.defined() ? bias.to(h.scalar_type()) : bias);
 }
 
 bool loss_in_float(const Tensor& logits) { return logits.is_cpu() && logits.scalar_type() == at::kFloat && logits.is_contiguous(); }
@@ -62,6 +63,23 @@ Tensor row_losses(Tensor& logits, const Tensor& targets, double smoothing, bool 
   return (total.to(at::kDouble).log() + peak - picked).squeeze(1);
 }
 
+// Losses [rows] float64 of logits [rows, vocab] as they come from the head; with `slope` the logits become the losses' gradient.
+Tensor losses_of(Tensor& logits, const Tensor& targets, const LogitShape& shape, double smoothing, bool slope) {
+  if (cuda::has_kernels(logits) && shape.softcap == 0) return cuda::row_losses(logits, targets, shape.scale, smoothing, slope);
+  logits = widened(logits);
+  Tensor cap_slope;
+  if (shape.scale != 1) logits.mul_(shape.scale);
+  if (shape.softcap > 0) {
+    logits.div_(shape.softcap).tanh_();
+    if (slope) cap_slope = logits.square().neg_().add_(1);
+    logits.mul_(shape.softcap);
+  }
+  const Tensor losses = row_losses(logits, targets, smoothing, slope);
+  if (cap_slope.defined()) logits.mul_(cap_slope);
+  if (slope && shape.scale != 1) logits.mul_(shape.scale);
+  return losses;
+}
+
 struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
   static Tensor forward(AutogradContext* ctx, const Tensor& h, const Tensor& weight, const std::optional<Tensor>& optional_bias, const Tensor& targets,
                         double scale, double softcap, double smoothing, int64_t chunk_bytes) {
@@ -77,22 +95,14 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
     for (int64_t begin = 0; begin < rows; begin += chunk) {
       const int64_t n = std::min(chunk, rows - begin);
       const Tensor x = h.narrow(0, begin, n);
-      Tensor logits = logits_of(x, weight, bias), cap_slope;
-      if (scale != 1) logits.mul_(scale);
-      if (softcap > 0) {
-        logits.div_(softcap).tanh_();
-        if (any) cap_slope = logits.square().neg_().add_(1);
-        logits.mul_(softcap);
-      }
-      loss += row_losses(logits, targets.narrow(0, begin, n), smoothing, any).sum();
-      if (cap_slope.defined()) logits.mul_(cap_slope);
-      if (any && scale != 1) logits.mul_(scale);
+      Tensor logits = logits_of(x, weight, bias);
+      loss += losses_of(logits, targets.narrow(0, begin, n), {scale, softcap}, smoothing, any).sum();
       if (!any) continue;
       const Tensor slopes = logits.to(h.scalar_type());
       if (need_h) dh.narrow(0, begin, n).copy_(product(slopes, weight));
       if (need_w && is_half(h)) dw.add_(at::mm(slopes.t(), x));
       else if (need_w) dw.addmm_(slopes.t(), x);
-      if (need_b) db.add_(logits.sum(0));
+      if (need_b) db.add_(logits.sum(0, /*keepdim=*/false, db.scalar_type()));
     }
     ctx->save_for_backward({dh, dw, db});
     return loss.to(wide_type(h));
@@ -141,8 +151,8 @@ Tensor token_losses(const Tensor& h, const Tensor& weight, const Tensor& bias, c
   const int64_t chunk = rows_per_chunk(h.size(0), h, weight.size(0), 0);
   for (int64_t begin = 0; begin < h.size(0); begin += chunk) {
     const int64_t n = std::min(chunk, h.size(0) - begin);
-    Tensor scores = shaped_logits(logits_of(h.narrow(0, begin, n), weight, bias), shape);
-    losses.narrow(0, begin, n).copy_(row_losses(scores, targets.narrow(0, begin, n), 0, false));
+    Tensor scores = logits_of(h.narrow(0, begin, n), weight, bias);
+    losses.narrow(0, begin, n).copy_(losses_of(scores, targets.narrow(0, begin, n), shape, 0, false));
   }
   return losses;
 }

@@ -93,11 +93,24 @@ Tensor product_t(const Tensor& a, const Tensor& b, const Tensor& given_bias) {
 
 Tensor product(const Tensor& a, const Tensor& b) { return product_t(a, b.t()); }
 
+void add_product(Tensor& y, const Tensor& a, const Tensor& b) {
+  if (y.is_cuda() && b.scalar_type() == y.scalar_type()) y.addmm_(a, b);
+  else y.add_(product(a, b));
+}
+
 void add_product_t(Tensor& y, const Tensor& a, const Tensor& b, double scale) {
   if (thin_here(a, b)) add_thin_product_t(y, a, b, scale);
   else y.addmm_(a, b.t(), 1, scale);
 }
 
-Tensor product_over_rows(const Tensor& a, const Tensor& b) { return thin_over_rows_here(a, b) ? thin_product_over_rows(a, b) : at::mm(a.t(), b); }
+void product_into(Tensor& y, const Tensor& a, const Tensor& b, double scale) {
+  if (y.is_cuda() && b.scalar_type() == y.scalar_type()) at::addmm_out(y, y, a, b, /*beta=*/0, scale);
+  else y.copy_(product(a, b).mul_(scale));
+}
+
+Tensor product_over_rows(const Tensor& a, const Tensor& b, at::ScalarType dtype) {
+  if (a.is_cuda() && dtype == at::kFloat && a.scalar_type() != at::kFloat && a.scalar_type() != at::kDouble) return at::mm(a.t(), b, dtype);
+  return (thin_over_rows_here(a, b) ? thin_product_over_rows(a, b) : at::mm(a.t(), b)).to(dtype);
+}
 
 }  // namespace graft::kernels

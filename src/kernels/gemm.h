@@ -14,9 +14,13 @@ inline constexpr int64_t kPieceBytes = int64_t{16} << 20;  // of a converted pie
 Tensor product_t(const Tensor& a, const Tensor& b, const Tensor& bias = {});
 // a [m, k] · b for a weight b [k, n] → [m, n].
 Tensor product(const Tensor& a, const Tensor& b);
+// y [m, n] += a [m, k] · b for a weight b [k, n].
+void add_product(Tensor& y, const Tensor& a, const Tensor& b);
+// y [m, n] = scale · a [m, k] · b for a weight b [k, n].
+void product_into(Tensor& y, const Tensor& a, const Tensor& b, double scale);
 // y [m, n] += scale · a [m, k] · bᵀ.
 void add_product_t(Tensor& y, const Tensor& a, const Tensor& b, double scale);
-// aᵀ · b for a [t, m], b [t, n] → [m, n]: the gradient of a weight.
-Tensor product_over_rows(const Tensor& a, const Tensor& b);
+// aᵀ · b for a [t, m], b [t, n] → [m, n] in `dtype`: the gradient of a weight. Sums are not rounded to a's type on the way where a GPU can help it.
+Tensor product_over_rows(const Tensor& a, const Tensor& b, at::ScalarType dtype);
 
 }  // namespace graft::kernels

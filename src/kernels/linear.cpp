@@ -1,5 +1,7 @@
 #include "kernels/linear.h"
 
+#include <algorithm>
+
 #include "core/autograd.h"
 #include "kernels/gemm.h"
 #include "kernels/recompute.h"
@@ -34,7 +36,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
     const Tensor &weight = saved[1], &dy = grads[0];
     Tensor dx, dw, db;
     if (ctx->needs_input_grad(0)) dx = product(dy, weight);
-    if (ctx->saved_data["trained"].toBool()) dw = product_over_rows(dy, input_again(ctx, "x", saved[0])).to(weight.scalar_type());
+    if (ctx->saved_data["trained"].toBool()) dw = product_over_rows(dy, input_again(ctx, "x", saved[0]), weight.scalar_type());
     if (ctx->saved_data["bias"].toBool()) db = dy.sum(0);
     return {dx, dw, db, Tensor()};
   }
@@ -45,57 +47,67 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
   static variable_list forward(AutogradContext* ctx, const Tensor& x, at::TensorList factors, const std::vector<LowRankLinear>* group, bool values_needed) {
     at::AutoDispatchBelowADInplaceOrView guard;
     std::vector<Tensor> all_a;
-    for (size_t i = 0; i < factors.size(); i += 2) all_a.push_back(in_dtype_of(factors[i], x));
-    const Tensor stacked = all_a.size() == 1 ? all_a[0] : at::cat(all_a);
-    const Tensor s = product_t(x, stacked);  // [tokens, sum of r]
+    for (size_t i = 0; i < factors.size(); i += 2) all_a.push_back(factors[i]);
+    const Tensor stacked = in_dtype_of(all_a.size() == 1 ? all_a[0] : at::cat(all_a), x);
+    const Tensor s = product_t(x, stacked);  // [tokens, sum of r], times each member's scale
     variable_list outputs, kept{kept_input(ctx, "x", x), s, stacked};
-    std::vector<double> scales;
+    std::vector<double> scales;  // of those with factors
+    std::vector<int64_t> factor_types;
+    for (auto& member : *group)
+      if (member.a.defined()) scales.push_back(member.scale);
+    const bool one_scale = std::all_of(scales.begin(), scales.end(), [&](double scale) { return scale == scales[0]; });
+    if (one_scale && scales[0] != 1) s.mul_(scales[0]);
     int64_t column = 0;
     for (auto& member : *group) {
       Tensor y = values_needed ? product_t(x, member.weight, member.bias) : without_values(x, member.weight);
+      Tensor b;
       if (member.a.defined()) {
-        const int64_t r = member.a.size(0);
-        if (values_needed) add_product_t(y, s.narrow(1, column, r), in_dtype_of(member.b, x), member.scale);
-        column += r;
+        b = in_dtype_of(member.b, x);
+        const Tensor own = s.narrow(1, column, member.a.size(0));
+        if (!one_scale) own.mul_(member.scale);
+        if (values_needed) add_product_t(y, own, b, 1);
+        column += own.size(1);
+        factor_types.insert(factor_types.end(), {static_cast<int64_t>(member.a.scalar_type()), static_cast<int64_t>(member.b.scalar_type())});
       }
       outputs.push_back(y);
       kept.push_back(member.weight);
-      kept.push_back(member.b);
-      scales.push_back(member.scale);
+      kept.push_back(b);
     }
     ctx->save_for_backward(kept);
     ctx->saved_data["scales"] = scales;
+    ctx->saved_data["factor_types"] = factor_types;
     return outputs;
   }
   static variable_list backward(AutogradContext* ctx, variable_list dy) {
     const auto kept = ctx->get_saved_variables();
     const Tensor &s = kept[1], &stacked = kept[2];
     const auto scales = ctx->saved_data["scales"].toDoubleVector();
+    const auto types = ctx->saved_data["factor_types"].toIntVector();
+    const auto factor_type = [&](size_t i) { return static_cast<at::ScalarType>(types[i]); };
     const bool need_x = ctx->needs_input_grad(0);
     Tensor ds = at::empty_like(s), dx;
     variable_list grads{Tensor()};
     int64_t column = 0;
-    for (size_t i = 0; i < scales.size(); ++i) {
-      const Tensor &weight = kept[3 + 2 * i], &factor = kept[4 + 2 * i];
+    for (size_t i = 0, side = 0; i < dy.size(); ++i) {
+      const Tensor &weight = kept[3 + 2 * i], &b = kept[4 + 2 * i];
       if (need_x) {
-        const Tensor part = product(dy[i], weight);
-        if (dx.defined()) dx.add_(part);
-        else dx = part;
+        if (dx.defined()) add_product(dx, dy[i], weight);
+        else dx = product(dy[i], weight);
       }
-      if (!factor.defined()) continue;
-      const Tensor b = in_dtype_of(factor, s);
+      if (!b.defined()) continue;
       const int64_t r = b.size(1);
       Tensor piece = ds.narrow(1, column, r);
-      piece.copy_(product(dy[i], b).mul_(scales[i]));
+      product_into(piece, dy[i], b, scales[side]);
       grads.push_back(Tensor());  // A's, below
-      grads.push_back(product_over_rows(dy[i], s.narrow(1, column, r)).mul_(scales[i]));
+      grads.push_back(product_over_rows(dy[i], s.narrow(1, column, r), factor_type(2 * side + 1)));
       column += r;
+      ++side;
     }
     if (need_x) {
       add_product_t(dx, ds, stacked.t(), 1);
       grads[0] = dx;
     }
-    const Tensor da = product_over_rows(ds, input_again(ctx, "x", kept[0]));  // [sum of r, in]
+    const Tensor da = product_over_rows(ds, input_again(ctx, "x", kept[0]), factor_type(0));  // [sum of r, in]
     for (size_t i = 1, row = 0; i < grads.size(); i += 2) {
       const int64_t r = grads[i + 1].size(1);
       grads[i] = da.narrow(0, static_cast<int64_t>(row), r);

@@ -49,8 +49,10 @@ class PTuning : public Method {
     edit_->compute = [this, rows, cells, head, h](bool training) {
       Tensor x = rows;
       if (!cells.empty()) {
+        // cuDNN's LSTM has a backward pass only where it is told that it trains; without dropout that is all the word means.
+        const bool learns = training || at::GradMode::is_enabled();
         const Tensor zero = at::zeros({2 * config_.encoder_num_layers, 1, h}, rows.options().requires_grad(false));
-        x = std::get<0>(at::lstm(rows.unsqueeze(0), {zero, zero}, cells, /*has_biases=*/true, config_.encoder_num_layers, config_.encoder_dropout, training,
+        x = std::get<0>(at::lstm(rows.unsqueeze(0), {zero, zero}, cells, /*has_biases=*/true, config_.encoder_num_layers, training ? config_.encoder_dropout : 0, learns,
                                  /*bidirectional=*/true, /*batch_first=*/true))
                 .squeeze(0);
       }

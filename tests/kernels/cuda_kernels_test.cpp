@@ -96,6 +96,25 @@ TEST_F(CudaKernels, GatedActivations) {
                 fmt::format("{} {} {}", c10::toString(dtype), name, width));
 }
 
+TEST_F(CudaKernels, LossesAndTheirSlopes) {
+  for (const auto dtype : kTypes)
+    for (const int64_t vocab : {50, 4096, 4099})
+      for (const auto& [scale, smoothing] : {std::pair{1.0, 0.0}, std::pair{0.3, 0.0}, std::pair{1.0, 0.2}, std::pair{0.5, 1.0}}) {
+        const std::string what = fmt::format("{} [5, {}] scale {} smoothing {}", c10::toString(dtype), vocab, scale, smoothing);
+        const Tensor targets = at::randint(0, vocab, {5}, at::kLong);
+        const Tensor logits = (at::randn({5, vocab}) * 4 + 30).to(testing::test_device(), dtype), exact = logits.to(at::kCPU, at::kDouble).requires_grad_();
+        const Tensor log_p = at::log_softmax(exact * scale, 1);
+        const Tensor expected = -(log_p.gather(1, targets.unsqueeze(1)).squeeze(1) * (1 - smoothing) + log_p.mean(1) * smoothing);
+        expected.sum().backward();
+        Tensor kept = logits.clone(), slopes = logits.clone();
+        const Tensor wanted = targets.to(logits.device());
+        EXPECT_LT(distance(cuda::row_losses(kept, wanted, scale, smoothing, false).cpu(), expected.detach()), 2e-6) << what;
+        EXPECT_TRUE(at::equal(kept, logits)) << what;
+        EXPECT_LT(distance(cuda::row_losses(slopes, wanted, scale, smoothing, true).cpu(), expected.detach()), 2e-6) << what;
+        EXPECT_LT(distance(slopes.to(at::kCPU, at::kDouble), exact.grad()), dtype == at::kFloat ? 2e-6 : 4e-3) << what;
+      }
+}
+
 // Outputs of norms and gates are not kept for a product behind them: they are computed again.
 TEST_F(CudaKernels, OutputsAreComputedAgainForProducts) {
   const Tensors inputs{at::randn({21, 16}), at::randn({16}), at::randn({24, 16}), at::randn({4, 16}), at::randn({24, 4}), at::randn({5, 24}), at::randn({21, 24})};

@@ -230,7 +230,7 @@ TEST_F(Kernels, DecodeAttention) {
     const Tensor fused = decode_attention(q, {keys, values, slots}, lengths, 0.25);
     EXPECT_TRUE(at::allclose(fused, decode_attention_composed(q, {keys, values, slots}, lengths, 0.25), 1e-5, 1e-6));
     // The same as the last row of a whole document.
-    const Tensor rows = at::cat({at::zeros({19, 6, dim}), q.narrow(0, 1, 1)});
+    const Tensor rows = at::cat({at::zeros({19, 6, dim}, q.options()), q.narrow(0, 1, 1)});
     EXPECT_TRUE(at::allclose(fused[1], packed_attention_composed(rows, keys[0].transpose(0, 1), values[0].transpose(0, 1), {0, 20}, 0.25)[19], 1e-5, 1e-6));
   }
 }
@@ -262,7 +262,7 @@ TEST_F(Kernels, LinearCrossEntropyWithScaleAndSoftcap) {
 }
 
 TEST_F(Kernels, LinearCrossEntropySmoothed) {
-  const Tensor targets = at::randint(0, 50, {9}, at::kLong);
+  const Tensor targets = at::randint(0, 50, {9}, at::kLong).to(testing::test_device());
   for (const double smoothing : {0.1, 1.0})
     for (const LogitShape shape : {LogitShape{}, LogitShape{0.7, 1.5}})
       for (const int64_t bytes : {int64_t{1} << 20, int64_t{1000}}) {  // in one piece and by few rows

@@ -106,10 +106,10 @@ TEST(ThinProducts, WithSmallWeights) {
       Tensor y = at::ones({301, 80});
       add_product_t(y, s, factor, 0.3);
       EXPECT_LT(thin_apart(y, at::mm(s, factor.t()) * 0.3 + 1), 1e-5) << out;
-      EXPECT_LT(thin_apart(product_over_rows(dy, s), at::mm(dy.t(), s)), 1e-5) << out;
-      EXPECT_LT(thin_apart(product_over_rows(s, dy), at::mm(s.t(), dy)), 1e-5) << out;
-      EXPECT_LT(thin_apart(product_over_rows(s, s), at::mm(s.t(), s)), 1e-5) << out;
-      EXPECT_TRUE(product_over_rows(dy, s).is_contiguous());
+      EXPECT_LT(thin_apart(product_over_rows(dy, s, at::kFloat), at::mm(dy.t(), s)), 1e-5) << out;
+      EXPECT_LT(thin_apart(product_over_rows(s, dy, at::kFloat), at::mm(s.t(), dy)), 1e-5) << out;
+      EXPECT_LT(thin_apart(product_over_rows(s, s, at::kFloat), at::mm(s.t(), s)), 1e-5) << out;
+      EXPECT_TRUE(product_over_rows(dy, s, at::kFloat).is_contiguous());
     }
 }
 

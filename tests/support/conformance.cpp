@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "adapter/folder.h"
 #include "adapter/merge.h"
@@ -181,7 +182,9 @@ Problems check_gradients(const Model& base, const Case& c) {
   at::NoGradGuard no_grad;
   const auto loss = [&] { return seeded_loss(adapted, batch).item<double>(); };
   Rng rng(23);
+  std::set<const void*> memory;
   for (auto& p : adapted.method->params()) {
+    if (!memory.insert(p.value.const_data_ptr()).second) problems.push_back(fmt::format("'{}' shares its memory with another trained tensor", p.name));
     if (!analytic.at(p.name).defined()) {
       problems.push_back(fmt::format("'{}' gets no gradient", p.name));
       continue;

@@ -26,6 +26,10 @@ template <class T>
 bool gated_packs(const GatedCall& call) {
   return packs<T>(call.count, {call.gate, call.up, call.dy, call.y, call.dgate, call.dup});
 }
+template <class T>
+bool loss_packs(const LossCall& call) {
+  return packs<T>(call.vocab, {call.logits});
+}
 
 // f(element, weight element) with zeros of the types.
 template <class Half, class BFloat16, class F>

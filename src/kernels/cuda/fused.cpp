@@ -164,4 +164,13 @@ Tensor gated(const Tensor& gate, const Tensor& up, Gate kind) {
   return DeviceGated::apply(gate, up, static_cast<int64_t>(kind));
 }
 
+Tensor row_losses(Tensor& logits, const Tensor& targets, double scale, double smoothing, bool slope) {
+  const Tensor wanted = targets.contiguous();
+  Tensor losses = at::empty({logits.size(0)}, logits.options().dtype(at::kDouble));
+  const LossCall call{element_of(logits), logits.size(0), logits.size(1), static_cast<float>(scale), static_cast<float>(smoothing), slope,
+                      logits.mutable_data_ptr(), wanted.const_data_ptr<int64_t>(), losses.mutable_data_ptr<double>()};
+  run(kernels_for(logits).loss, call, logits);
+  return losses;
+}
+
 }  // namespace graft::kernels::cuda

@@ -98,10 +98,32 @@ const char* gated(const GatedCall& call, void*) {
   });
 }
 
+template <class T, int N>
+void loss_rows(const LossCall& call) {
+  for (int64_t row = 0; row < call.rows; ++row) {
+    T* logits = static_cast<T*>(call.logits) + row * call.vocab;
+    const float target_z = call.scale * number(logits[call.targets[row]]);
+    SoftmaxSums sums = kNoLogits;
+    for (int lane = 0; lane < kLanes; ++lane) sums = joined(sums, softmax_sums<N>(logits, call.scale, call.vocab, lane, kLanes));
+    call.losses[row] = loss_of(sums, target_z, call.smoothing, call.vocab);
+    for (int lane = 0; call.slope && lane < kLanes; ++lane)
+      loss_slope<N>(logits, sums, call.targets[row], call.scale, call.smoothing, call.vocab, lane, kLanes);
+  }
+}
+
+const char* loss(const LossCall& call, void*) {
+  return host_elements(call.element, call.element, [&](auto t, auto) -> const char* {
+    using T = decltype(t);
+    if (loss_packs<T>(call)) loss_rows<T, 16 / sizeof(T)>(call);
+    else loss_rows<T, 1>(call);
+    return nullptr;
+  });
+}
+
 }  // namespace
 
 const RowKernels& host_kernels() {
-  static const RowKernels kernels{norm_forward, norm_backward, rope, gated, gated};
+  static const RowKernels kernels{norm_forward, norm_backward, rope, gated, gated, loss};
   return kernels;
 }
 

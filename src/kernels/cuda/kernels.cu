@@ -23,19 +23,27 @@ const char* device_elements(Element element, Element weight, const F& f) {
   return with_elements<__half, __nv_bfloat16>(element, weight, f);
 }
 
-// The sum over the threads of one row: a warp (blockDim.x = 32), or the whole block (blockDim.y = 1). All of them get it.
-__device__ float row_sum(float value) {
-  for (int offset = kWarp / 2; offset > 0; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);
+__device__ float from_lane(float value, int offset) { return __shfl_xor_sync(0xffffffffu, value, offset); }
+__device__ SoftmaxSums from_lane(SoftmaxSums value, int offset) {
+  return {from_lane(value.peak, offset), from_lane(value.total, offset), from_lane(value.sum, offset)};
+}
+__device__ float joined(float a, float b) { return a + b; }
+
+// What the threads of one row have together: a warp (blockDim.x = 32), or the whole block (blockDim.y = 1). All of them get it.
+template <class V>
+__device__ V over_row(V value, V nothing) {
+  for (int offset = kWarp / 2; offset > 0; offset /= 2) value = joined(value, from_lane(value, offset));
   const int warps = static_cast<int>(blockDim.x) / kWarp;
   if (warps == 1) return value;
-  __shared__ float parts[kMostLanes / kWarp];
+  __shared__ V parts[kMostLanes / kWarp];
   const int warp = static_cast<int>(threadIdx.x) / kWarp, lane = static_cast<int>(threadIdx.x) % kWarp;
   if (lane == 0) parts[warp] = value;
   __syncthreads();
-  value = lane < warps ? parts[lane] : 0.0f;
-  for (int offset = kWarp / 2; offset > 0; offset /= 2) value += __shfl_xor_sync(0xffffffffu, value, offset);
+  value = lane < warps ? parts[lane] : nothing;
+  for (int offset = kWarp / 2; offset > 0; offset /= 2) value = joined(value, from_lane(value, offset));
   return value;
 }
+__device__ float row_sum(float value) { return over_row(value, 0.0f); }
 
 // Threads for rows of `width` elements in packs of `pack`: a warp for each of several short rows, or a block for a long one.
 struct RowGrid {
@@ -100,6 +108,19 @@ __global__ void gated_kernel(GatedCall call) {
     else gated_value<N>(call.kind, gate, up, static_cast<T*>(call.y), i);
 }
 
+template <int N, class T>
+__global__ void loss_kernel(LossCall call) {
+  const int64_t row = own_row();
+  if (row >= call.rows) return;
+  T* logits = static_cast<T*>(call.logits) + row * call.vocab;
+  const int64_t target = call.targets[row];
+  const float target_z = call.scale * number(logits[target]);  // before it is written over
+  const int lane = static_cast<int>(threadIdx.x), lanes = static_cast<int>(blockDim.x);
+  const SoftmaxSums sums = over_row(softmax_sums<N>(logits, call.scale, call.vocab, lane, lanes), kNoLogits);
+  if (lane == 0) call.losses[row] = loss_of(sums, target_z, call.smoothing, call.vocab);
+  if (call.slope) loss_slope<N>(logits, sums, target, call.scale, call.smoothing, call.vocab, lane, lanes);
+}
+
 template <int N, class T, class W>
 void launch_norm(const NormCall& call, cudaStream_t stream) {
   const RowGrid grid(call.rows, call.width, N);
@@ -149,10 +170,26 @@ const char* gated(const GatedCall& call, void* stream) {
   });
 }
 
+template <int N, class T>
+void launch_loss(const LossCall& call, cudaStream_t stream) {
+  const RowGrid grid(call.rows, call.vocab, N);
+  loss_kernel<N, T><<<grid.blocks, grid.threads, 0, stream>>>(call);
+}
+
+const char* loss(const LossCall& call, void* stream) {
+  if (call.rows == 0) return nullptr;
+  return device_elements(call.element, call.element, [&](auto t, auto) {
+    using T = decltype(t);
+    if (loss_packs<T>(call)) launch_loss<16 / sizeof(T), T>(call, as_stream(stream));
+    else launch_loss<1, T>(call, as_stream(stream));
+    return launched();
+  });
+}
+
 }  // namespace
 
 const RowKernels& device_kernels() {
-  static const RowKernels kernels{norm, norm, rope, gated, gated};
+  static const RowKernels kernels{norm, norm, rope, gated, gated, loss};
   return kernels;
 }
 

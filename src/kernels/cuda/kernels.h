@@ -34,6 +34,16 @@ struct GatedCall {
   const void *gate, *up, *dy;
   void *y, *dgate, *dup;
 };
+// logits [rows, vocab] of `element`, targets and losses [rows].
+struct LossCall {
+  Element element;
+  int64_t rows, vocab;
+  float scale, smoothing;  // of the logits; label smoothing
+  bool slope;              // whether logits become the losses' gradient
+  void* logits;
+  const int64_t* targets;
+  double* losses;
+};
 
 inline int64_t norm_partials(int64_t rows) { return rows < 64 ? 1 : rows < 8192 ? rows / 64 : 128; }
 
@@ -43,6 +53,7 @@ struct RowKernels {
   const char* (*rope)(const RopeCall&, void* stream);
   const char* (*gated_forward)(const GatedCall&, void* stream);
   const char* (*gated_backward)(const GatedCall&, void* stream);
+  const char* (*loss)(const LossCall&, void* stream);
 };
 const RowKernels& host_kernels();    // the same arithmetic in plain loops, for tests
 const RowKernels& device_kernels();  // defined by kernels.cu: only in builds with nvcc

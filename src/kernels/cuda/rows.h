@@ -145,4 +145,51 @@ GRAFT_BOTH void gated_gradient(Gate kind, const T* gate, const T* up, const T* d
   store<N>(dup, i, to_up);
 }
 
+// --- cross entropy of a row of logits, z = scale · logit: −Σ t · log softmax(z), with t = smoothing / vocab + (1 − smoothing) at the
+// target; its slope is scale · (softmax(z) − t) ---
+
+struct SoftmaxSums {
+  float peak, total, sum;  // largest z, Σ exp(z − peak), Σ z
+};
+GRAFT_BOTH SoftmaxSums joined(SoftmaxSums a, SoftmaxSums b) {
+  const float peak = fmaxf(a.peak, b.peak);
+  return {peak, a.total * expf(a.peak - peak) + b.total * expf(b.peak - peak), a.sum + b.sum};
+}
+constexpr SoftmaxSums kNoLogits{-3.0e38f, 0, 0};
+
+// This lane's share.
+template <int N, class T>
+GRAFT_BOTH SoftmaxSums softmax_sums(const T* logits, float scale, int64_t vocab, int lane, int lanes) {
+  SoftmaxSums sums = kNoLogits;
+  for (int64_t i = int64_t{N} * lane; i < vocab; i += int64_t{N} * lanes) {
+    const auto xs = load<N>(logits, i);
+    SoftmaxSums pack = kNoLogits;
+    for (int j = 0; j < N; ++j) pack.peak = fmaxf(pack.peak, scale * number(xs.at[j]));
+    for (int j = 0; j < N; ++j) {
+      const float z = scale * number(xs.at[j]);
+      pack.total += expf(z - pack.peak);
+      pack.sum += z;
+    }
+    sums = joined(sums, pack);
+  }
+  return sums;
+}
+GRAFT_BOTH double loss_of(SoftmaxSums sums, float target_z, float smoothing, int64_t vocab) {
+  return static_cast<double>(sums.peak) + static_cast<double>(logf(sums.total)) - static_cast<double>(1.0f - smoothing) * static_cast<double>(target_z) -
+         static_cast<double>(smoothing) * static_cast<double>(sums.sum) / static_cast<double>(vocab);
+}
+template <int N, class T>
+GRAFT_BOTH void loss_slope(T* logits, SoftmaxSums sums, int64_t target, float scale, float smoothing, int64_t vocab, int lane, int lanes) {
+  const float factor = 1.0f / sums.total, beside = smoothing / static_cast<float>(vocab);
+  for (int64_t i = int64_t{N} * lane; i < vocab; i += int64_t{N} * lanes) {
+    const auto xs = load<N>(logits, i);
+    Pack<T, N> out;
+    for (int j = 0; j < N; ++j) {
+      const float wanted = beside + (i + j == target ? 1.0f - smoothing : 0.0f);
+      out.at[j] = T(scale * (expf(scale * number(xs.at[j]) - sums.peak) * factor - wanted));
+    }
+    store<N>(logits, i, out);
+  }
+}
+
 }  // namespace graft::kernels::cuda

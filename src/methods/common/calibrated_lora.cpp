@@ -42,8 +42,9 @@ LoraStart CalibratedLora::start(AttachContext& context, const Linear& linear, in
   const auto a = factors_.find(linear.path + ".a"), b = factors_.find(linear.path + ".b");
   if (a == factors_.end()) return LoraMethod::start(context, linear, r, scale);
   const auto tensors = adapter_options(context.model);
-  if (b == factors_.end()) return {a->second.to(tensors), zeros({linear.out(), r}, tensors), {}};
-  LoraStart begin{a->second.to(tensors), b->second.to(tensors), {}};
+  const auto copied = [&](const Tensor& factor) { return factor.to(tensors, /*non_blocking=*/false, /*copy=*/true); };  // modules may have found one factor together
+  if (b == factors_.end()) return {copied(a->second), zeros({linear.out(), r}, tensors), {}};
+  LoraStart begin{copied(a->second), copied(b->second), {}};
   begin.residual = linear.weight.detach().to(tensors) - at::mm(begin.b, begin.a) * scale;
   return begin;
 }

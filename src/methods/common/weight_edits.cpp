@@ -44,7 +44,7 @@ struct ComputedLinear : torch::autograd::Function<ComputedLinear> {
       matrix = holder->matrix();
     }
     variable_list grads{ctx->needs_input_grad(0) ? kernels::product(dy[0], matrix.detach()) : Tensor()};
-    const Tensor dm = kernels::product_over_rows(dy[0], kernels::input_again(ctx, "x", kept[0]));
+    const Tensor dm = kernels::product_over_rows(dy[0], kernels::input_again(ctx, "x", kept[0]), dy[0].scalar_type());
     for (auto& g : torch::autograd::grad({matrix}, trained, {dm}, {}, false, /*allow_unused=*/true)) grads.push_back(g);
     grads.push_back(Tensor());  // the function pointer
     return grads;
