@@ -45,4 +45,11 @@ void reset_peak_memory(at::Device device) {
   else reset_peak_memory();
 }
 
+bool has_much_room(at::Device device) {
+  if (!device.is_cuda()) return false;
+  auto* allocator = c10::getDeviceAllocator(device.type());
+  static const size_t all = allocator->getMemoryInfo(index_of(device)).second;  // one process uses one GPU
+  return static_cast<size_t>(allocator->getDeviceStats(index_of(device)).allocated_bytes[kAllPools].current) < all / 2;
+}
+
 }  // namespace graft

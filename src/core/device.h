@@ -18,5 +18,7 @@ void synchronise(at::Device device);
 // Most bytes that tensors took on a GPU since the last reset; on a CPU the process's peak resident bytes.
 int64_t peak_memory(at::Device device);
 void reset_peak_memory(at::Device device);
+// Whether tensors take less than half of a GPU's memory; false on a CPU.
+bool has_much_room(at::Device device);
 
 }  // namespace graft

@@ -59,17 +59,15 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
     if (one_scale && scales[0] != 1) s.mul_(scales[0]);
     int64_t column = 0;
     for (auto& member : *group) {
-      Tensor y = values_needed ? product_t(x, member.weight, member.bias) : without_values(x, member.weight);
-      Tensor b;
+      Tensor b, own;
       if (member.a.defined()) {
         b = in_dtype_of(member.b, x);
-        const Tensor own = s.narrow(1, column, member.a.size(0));
+        own = s.narrow(1, column, member.a.size(0));
         if (!one_scale) own.mul_(member.scale);
-        if (values_needed) add_product_t(y, own, b, 1);
         column += own.size(1);
         factor_types.insert(factor_types.end(), {static_cast<int64_t>(member.a.scalar_type()), static_cast<int64_t>(member.b.scalar_type())});
       }
-      outputs.push_back(y);
+      outputs.push_back(values_needed ? output(x, member, own, b) : without_values(x, member.weight));
       kept.push_back(member.weight);
       kept.push_back(b);
     }
@@ -78,22 +76,30 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
     ctx->saved_data["factor_types"] = factor_types;
     return outputs;
   }
+  // x Wᵀ + bias + own · bᵀ. A GPU's large product adds to what lies there at no cost, so the small one goes first.
+  static Tensor output(const Tensor& x, const LowRankLinear& member, const Tensor& own, const Tensor& b) {
+    if (own.defined() && small_first(x, member.weight)) {
+      Tensor y = product_t(own, b, member.bias);
+      add_product_t(y, x, member.weight, 1);
+      return y;
+    }
+    Tensor y = product_t(x, member.weight, member.bias);
+    if (own.defined()) add_product_t(y, own, b, 1);
+    return y;
+  }
+  static bool small_first(const Tensor& x, const Tensor& weight) { return x.is_cuda() && weight.scalar_type() == x.scalar_type(); }
+
   static variable_list backward(AutogradContext* ctx, variable_list dy) {
     const auto kept = ctx->get_saved_variables();
     const Tensor &s = kept[1], &stacked = kept[2];
     const auto scales = ctx->saved_data["scales"].toDoubleVector();
     const auto types = ctx->saved_data["factor_types"].toIntVector();
     const auto factor_type = [&](size_t i) { return static_cast<at::ScalarType>(types[i]); };
-    const bool need_x = ctx->needs_input_grad(0);
-    Tensor ds = at::empty_like(s), dx;
+    Tensor ds = at::empty_like(s);
     variable_list grads{Tensor()};
     int64_t column = 0;
     for (size_t i = 0, side = 0; i < dy.size(); ++i) {
-      const Tensor &weight = kept[3 + 2 * i], &b = kept[4 + 2 * i];
-      if (need_x) {
-        if (dx.defined()) add_product(dx, dy[i], weight);
-        else dx = product(dy[i], weight);
-      }
+      const Tensor& b = kept[4 + 2 * i];
       if (!b.defined()) continue;
       const int64_t r = b.size(1);
       Tensor piece = ds.narrow(1, column, r);
@@ -103,8 +109,15 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
       column += r;
       ++side;
     }
-    if (need_x) {
-      add_product_t(dx, ds, stacked.t(), 1);
+    if (ctx->needs_input_grad(0)) {
+      const bool first = small_first(s, kept[3]);
+      Tensor dx = first ? product(ds, stacked) : Tensor();
+      for (size_t i = 0; i < dy.size(); ++i) {
+        const Tensor& weight = kept[3 + 2 * i];
+        if (dx.defined()) add_product(dx, dy[i], weight);
+        else dx = product(dy[i], weight);
+      }
+      if (!first) add_product_t(dx, ds, stacked.t(), 1);
       grads[0] = dx;
     }
     const Tensor da = product_over_rows(ds, input_again(ctx, "x", kept[0]), factor_type(0));  // [sum of r, in]

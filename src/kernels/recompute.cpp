@@ -2,6 +2,8 @@
 
 #include <unordered_map>
 
+#include "core/device.h"
+
 namespace graft::kernels {
 namespace {
 
@@ -22,7 +24,7 @@ bool computes_again(std::type_index node, Again again) { return table().emplace(
 
 Tensor kept_input(torch::autograd::AutogradContext* ctx, const char* key, const Tensor& x) {
   torch::autograd::Node* node = x.grad_fn().get();
-  if (!node) return x;
+  if (!node || has_much_room(x.device())) return x;
   const auto found = table().find(typeid(*node));
   if (found == table().end()) return x;
   auto source = c10::make_intrusive<Source>();

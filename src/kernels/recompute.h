@@ -1,5 +1,6 @@
 // Inputs that an operation needs again in its backward pass without keeping them: an output that its own node can compute again
 // from what that node keeps anyway (a norm's from its input, a gated unit's from gate and up) is not worth its memory.
+// On a GPU it is while there is much room; where memory runs short the rest is computed again.
 // Heavy: only for the sources that define operations with their own backward pass.
 #pragma once
 #include <typeindex>

@@ -75,10 +75,10 @@ TEST_F(CudaKernels, RmsNormOfRowsThatAreNotAligned) {
 }
 
 TEST_F(CudaKernels, Rope) {
-  const Tensor angle = at::randn({6, 4}), cos = angle.cos(), sin = angle.sin();
   for (const auto dtype : kTypes)
     for (const bool interleaved : {false, true})
-      for (const int64_t dim : {8, 11}) {
+      for (const auto& [half, dim] : {std::pair{4, 8}, std::pair{4, 11}, std::pair{16, 32}}) {  // whole packs from 16 on
+        const Tensor angle = at::randn({6, half}), cos = angle.cos(), sin = angle.sin();
         const auto as = [dtype](const Tensor& t, const Tensor& like) { return t.to(dtype).to(like.options()); };
         compare([&](const Tensors& t) { return cuda::rope(t[0], as(cos, t[0]), as(sin, t[0]), interleaved); },
                 [&](const Tensors& t) { return rope_composed(t[0], as(cos, t[0]), as(sin, t[0]), interleaved); }, {at::randn({6, 3, dim})}, dtype,

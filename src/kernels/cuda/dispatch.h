@@ -3,6 +3,7 @@
 #include <initializer_list>
 
 #include "kernels/cuda/kernels.h"
+#include "kernels/cuda/rows.h"
 
 namespace graft::kernels::cuda {
 
@@ -21,6 +22,10 @@ bool packs(int64_t count, std::initializer_list<const void*> pointers) {
 template <class T, class W>
 bool norm_packs(const NormCall& call) {
   return packs<T>(call.width, {call.x, call.dy, call.y, call.dx}) && aligned_to(call.weight, static_cast<int64_t>(16 / sizeof(T) * sizeof(W)));
+}
+template <class T>
+bool rope_packs(const RopeCall& call) {
+  return rope_in_packs<16 / sizeof(T)>(call) && packs<T>(call.half, {call.x, call.cos, call.sin, call.y});
 }
 template <class T>
 bool gated_packs(const GatedCall& call) {

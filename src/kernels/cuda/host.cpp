@@ -71,10 +71,14 @@ const char* rope(const RopeCall& call, void*) {
   return host_elements(call.element, call.element, [&](auto t, auto) -> const char* {
     using T = decltype(t);
     for (int64_t row = 0; row < call.tokens * call.heads; ++row) {
-      const int64_t angle = row / call.heads * call.half;
-      for (int64_t slot = 0; slot < call.dim - call.half; ++slot)
-        rope_slot(static_cast<const T*>(call.x) + row * call.dim, static_cast<const T*>(call.cos) + angle, static_cast<const T*>(call.sin) + angle,
-                  static_cast<T*>(call.y) + row * call.dim, slot, call.half, call.direction, call.interleaved);
+      const T *x = static_cast<const T*>(call.x) + row * call.dim, *cos = static_cast<const T*>(call.cos) + row / call.heads * call.half;
+      const T* sin = static_cast<const T*>(call.sin) + row / call.heads * call.half;
+      T* y = static_cast<T*>(call.y) + row * call.dim;
+      constexpr int N = 16 / sizeof(T);
+      if (rope_packs<T>(call))
+        for (int64_t slot = 0; slot < call.half; slot += N) rope_slots<N>(x, cos, sin, y, slot, call.half, call.direction);
+      else
+        for (int64_t slot = 0; slot < call.dim - call.half; ++slot) rope_slot(x, cos, sin, y, slot, call.half, call.direction, call.interleaved);
     }
     return nullptr;
   });

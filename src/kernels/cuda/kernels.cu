@@ -100,6 +100,16 @@ __global__ void rope_kernel(RopeCall call) {
 }
 
 template <int N, class T>
+__global__ void rope_pack_kernel(RopeCall call) {
+  const int64_t each = call.half / N, total = call.tokens * call.heads * each, step = static_cast<int64_t>(blockDim.x) * gridDim.x;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < total; i += step) {
+    const int64_t head = i / each, slot = (i - head * each) * N, token = head / call.heads;
+    rope_slots<N>(static_cast<const T*>(call.x) + head * call.dim, static_cast<const T*>(call.cos) + token * call.half,
+                  static_cast<const T*>(call.sin) + token * call.half, static_cast<T*>(call.y) + head * call.dim, slot, call.half, call.direction);
+  }
+}
+
+template <int N, class T>
 __global__ void gated_kernel(GatedCall call) {
   const T *gate = static_cast<const T*>(call.gate), *up = static_cast<const T*>(call.up), *dy = static_cast<const T*>(call.dy);
   const int64_t step = int64_t{N} * blockDim.x * gridDim.x;
@@ -128,6 +138,9 @@ void launch_norm(const NormCall& call, cudaStream_t stream) {
   else if (call.dx) norm_backward_kernel<N, T, W><<<grid.blocks, grid.threads, 0, stream>>>(call);
 }
 
+// Blocks of kThreads for so many items; threads go on in steps of the whole grid.
+unsigned blocks_for(int64_t items) { return static_cast<unsigned>(std::clamp<int64_t>((items + kThreads - 1) / kThreads, 1, 1 << 16)); }
+
 const char* norm(const NormCall& call, void* stream) {
   if (call.rows == 0) return nullptr;
   return device_elements(call.element, call.weight_element, [&](auto t, auto w) {
@@ -147,17 +160,22 @@ const char* norm(const NormCall& call, void* stream) {
 const char* rope(const RopeCall& call, void* stream) {
   if (call.tokens == 0) return nullptr;
   return device_elements(call.element, call.element, [&](auto t, auto) {
+    using T = decltype(t);
+    if (rope_packs<T>(call)) {
+      constexpr int N = 16 / sizeof(T);
+      rope_pack_kernel<N, T><<<blocks_for(call.tokens * call.heads * call.half / N), kThreads, 0, as_stream(stream)>>>(call);
+      return launched();
+    }
     const int64_t work = call.heads * (call.dim - call.half);
     const unsigned threads = static_cast<unsigned>(std::min<int64_t>(kThreads, (work + kWarp - 1) / kWarp * kWarp));
-    rope_kernel<decltype(t)><<<static_cast<unsigned>(call.tokens), threads, 0, as_stream(stream)>>>(call);
+    rope_kernel<T><<<static_cast<unsigned>(call.tokens), threads, 0, as_stream(stream)>>>(call);
     return launched();
   });
 }
 
 template <int N, class T>
 void launch_gated(const GatedCall& call, cudaStream_t stream) {
-  const int64_t blocks = std::min<int64_t>((call.count / N + kThreads - 1) / kThreads, 1 << 16);
-  gated_kernel<N, T><<<static_cast<unsigned>(std::max<int64_t>(1, blocks)), kThreads, 0, stream>>>(call);
+  gated_kernel<N, T><<<blocks_for(call.count / N), kThreads, 0, stream>>>(call);
 }
 
 const char* gated(const GatedCall& call, void* stream) {

@@ -106,6 +106,25 @@ GRAFT_BOTH void rope_slot(const T* x, const T* cos, const T* sin, T* y, int64_t 
   y[b] = T(second * c + first * s);
 }
 
+// Whether N neighbouring slots of a head can be read as one: the pairs lie half a head apart, and nothing passes through.
+template <int N>
+GRAFT_BOTH bool rope_in_packs(const RopeCall& call) {
+  return !call.interleaved && call.dim == 2 * call.half && call.half % N == 0;
+}
+// `slot` and the N − 1 behind it.
+template <int N, class T>
+GRAFT_BOTH void rope_slots(const T* x, const T* cos, const T* sin, T* y, int64_t slot, int64_t half, float direction) {
+  const auto first = load<N>(x, slot), second = load<N>(x, slot + half), cs = load<N>(cos, slot), ss = load<N>(sin, slot);
+  Pack<T, N> low, high;
+  for (int j = 0; j < N; ++j) {
+    const float a = number(first.at[j]), b = number(second.at[j]), c = number(cs.at[j]), s = direction * number(ss.at[j]);
+    low.at[j] = T(a * c - b * s);
+    high.at[j] = T(b * c + a * s);
+  }
+  store<N>(y, slot, low);
+  store<N>(y, slot + half, high);
+}
+
 // --- gated activations: y = act(gate) · up ---
 
 struct Activated {
