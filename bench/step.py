@@ -162,16 +162,25 @@ def hf_command(method, arguments):
     return [python, "-c", HF_WORKER] + arguments if python else None
 
 
-def run_case(name, args):
+def model_folder(shape, home, rows, args):
+    """A model of the shape, made once for all cases of a run."""
+    folder = os.path.join(home, shape)
+    if not os.path.exists(folder):
+        os.mkdir(folder)
+        subprocess.run([args.worker, folder, rows, "--make"], check=True)  # in a process of its own, or its memory would count
+    return folder
+
+
+def run_case(name, args, home):
     shape, batch, fixed, method, options, who, rounds = CASES[name]
     rounds = args.rounds or rounds
     warm_ups = 1 if args.device == "cpu" else 8  # libraries choose kernels for each new shape, and load them
     steps = make_steps(rounds + warm_ups, batch, fixed, SHAPES[shape]["vocab_size"], 256 if batch == 16 and args.device == "cpu" else 1024)
-    with tempfile.TemporaryDirectory() as folder:
-        rows = os.path.join(folder, "rows.json")
+    with tempfile.TemporaryDirectory(dir=home) as own_folder:
+        rows = os.path.join(own_folder, "rows.json")
         json.dump({"config": SHAPES[shape], "steps": steps}, open(rows, "w"))
+        folder = model_folder(shape, home, rows, args)
         own = [args.worker, folder, rows, "--threads", str(args.threads), "--device", args.device, "--method", method, "--options", json.dumps(options)]
-        subprocess.run(own + ["--make"], check=True)  # in a process of its own, or its memory would count
         commands = {"graft": own} if "graft" in who else {}
         if "low" in who and args.device == "cpu":
             commands["graft --low-memory"] = own + ["--low-memory"]
@@ -311,8 +320,9 @@ def main():
             sys.exit(f"bench: there is no case '{name}'; known: {', '.join(CASES)}")
     flags = open("/proc/cpuinfo").read()
     print(f"{cpu_name()}, {os.cpu_count()} cores, {'AVX-512' if ' avx512f' in flags else 'AVX2'}, device {args.device}")
-    for name in args.cases or [name for name in CASES if name not in LONG and name not in LARGE]:
-        run_case(name, args)
+    with tempfile.TemporaryDirectory() as home:
+        for name in args.cases or [name for name in CASES if name not in LONG and name not in LARGE]:
+            run_case(name, args, home)
 
 
 if __name__ == "__main__":
