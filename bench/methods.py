@@ -41,7 +41,7 @@ def main():
         sys.exit(f"bench: there is no method '{unknown.pop()}'; graft methods lists them")
     with tempfile.TemporaryDirectory() as folder:
         rows = os.path.join(folder, "rows.json")
-        json.dump({"config": SHAPE, "steps": step.make_steps(args.rounds + 1, 4, 0, SHAPE["vocab_size"])}, open(rows, "w"))
+        json.dump({"config": SHAPE, "steps": step.make_steps(args.rounds + 1, 4, 0, SHAPE["vocab_size"], 1024)}, open(rows, "w"))
         subprocess.run([args.worker, folder, rows, "--make"], check=True)
         lora = worker(args, folder, rows, "lora", {"target_modules": "all-linear"})
         lora.ask("step")

@@ -1,4 +1,6 @@
 // graft methods and graft families: the two tables.
+#include <algorithm>
+
 #include "cli/commands.h"
 #include "cli/pages.h"
 #include "compare/plan.h"
@@ -63,7 +65,11 @@ std::string methods_text(const std::string& name, bool json) {
 
 // What `graft families` prints.
 std::string families_text(const std::string& name, bool json) {
-  if (!name.empty()) find_family(name);
+  if (!name.empty()) {
+    std::vector<std::string> names;
+    for (auto& row : families()) names.push_back(row.model_type);
+    if (std::find(names.begin(), names.end(), name) == names.end()) usage_error("families", fmt::format("unknown family '{}'", name), suggest(name, names));
+  }
   Json rows = Json::array();
   std::string text;
   for (auto& row : families()) {

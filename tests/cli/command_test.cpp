@@ -162,6 +162,7 @@ TEST_F(Command, ConvertsShardsAndSaysWhoCanLoad) {
 }
 
 TEST_F(Command, WrongUsageExitsWithTwo) {
+  refused("families lama", 2, "did you mean 'llama'");
   refused("", 2, "usage");
   refused("trian", 2, "did you mean 'train'");
   refused("train --model model --data train.jsonl --out o --stesp 3", 2, "--stesp");

@@ -2,7 +2,7 @@
 
 For every method and option: PEFT makes an adapter and fills it with random values, graft must give its logits ("read"); graft takes these tensors,
 trains one step of size 0 and writes its own folder, PEFT must load that without a missing or unexpected key and give graft's logits ("written");
-where the method merges, graft's merged model must give what PEFT's merge_and_unload gives ("merged"). Then conversions, and bad files.
+where the method merges, graft's merged model must give what PEFT's merge_and_unload gives ("merged").
 
     python tools/parity/adapters.py [GRAFT [ROW...]]
 """
@@ -342,14 +342,8 @@ def methods_rows(graft, bases, folder, only=()):
 
 
 def run(graft, only=()):
-    import combinations
-    import conversions
-    import trained
-
     with Folder() as folder:
-        bases = make_bases(folder)
-        beside = [] if only else [row for part in (conversions, trained, combinations) for row in part.rows(graft, bases, folder)]
-        return methods_rows(graft, bases, folder, only) + beside
+        return methods_rows(graft, make_bases(folder), folder, only)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from common import SHARED, Graft, needs_shared
 # Part: (title, module). The longest come first, so that none is left alone at the end.
 PARTS = {
     "adapters": ("Adapters", "adapters"),
+    "adapter_files": ("Adapters", "adapter_files"),
     "families": ("Families", "families"),
     "training": ("Training", "training"),
     "real": ("Real files", "real"),

@@ -44,8 +44,6 @@ class Telling {
   // A finished text for a rule.
   std::string tell(std::string_view rule);
 
-  void bind(const std::string& name, std::string value) { values_[name] = std::move(value); }
-
  private:
   std::string choose(std::string_view rule);
   std::string reference(std::string_view content);
