@@ -3,7 +3,7 @@
 ./dev bench methods [METHOD ...] [--rounds N] [--low-memory]
 
 Every method that `graft methods` lists, with its defaults (those below where the defaults do not fit the shape) on all linears, trains the rows of the
-case "ragged" of the step benchmark: SmolLM2-135M's shape with random weights, 4 rows of about 150 tokens. LoRA with r = 8 takes turns with it. Printed are
+first step of the case "ragged" of the step benchmark: SmolLM2-135M's shape with random weights, 4 rows of about 150 tokens. LoRA with r = 8 takes turns with it. Printed are
 trained parameters, the median time of a step over LoRA's in the same round, and the peak resident memory of the process. Methods that start from a pass
 over training data are left out: behind that pass they are LoRA.
 """
@@ -41,7 +41,7 @@ def main():
         sys.exit(f"bench: there is no method '{unknown.pop()}'; graft methods lists them")
     with tempfile.TemporaryDirectory() as folder:
         rows = os.path.join(folder, "rows.json")
-        json.dump({"config": SHAPE, "steps": step.make_steps(args.rounds + 1, 4, 0, SHAPE["vocab_size"], 1024)}, open(rows, "w"))
+        json.dump({"config": SHAPE, "steps": step.make_steps(1, 4, 0, SHAPE["vocab_size"], 1024)}, open(rows, "w"))
         subprocess.run([args.worker, folder, rows, "--make"], check=True)
         lora = worker(args, folder, rows, "lora", {"target_modules": "all-linear"})
         lora.ask("step")
