@@ -21,6 +21,7 @@ SHAPE = step.SHAPES["SmolLM2-135M"]
 TOKENS = list(range(100, 120))
 OPTIONS = {"alora": {"alora_invocation_tokens": [100]}, "c3a": {"block_size": 64}, "cpt": {"cpt_token_ids": TOKENS}, "trainable_tokens": {"token_indices": TOKENS},
            "vblora": {"vector_length": 64}, "bdlora": {"nblocks": 2}}
+OTHER_TARGETS = {"llama_adapter", "ln_tuning", "trainable_tokens"}  # what they train are no linears
 FROM_DATA = {"eva", "corda", "lora_ga"}
 
 
@@ -51,7 +52,7 @@ def main():
             if name in FROM_DATA or (args.methods and name not in args.methods):
                 continue
             options = dict(OPTIONS.get(name, {}))
-            if any(option["name"] == "target_modules" for option in row["options"]):
+            if any(option["name"] == "target_modules" for option in row["options"]) and name not in OTHER_TARGETS:
                 options["target_modules"] = "all-linear"
             try:
                 other = worker(args, folder, rows, name, options)
