@@ -3,8 +3,8 @@
 ./dev bench methods [METHOD ...] [--rounds N] [--low-memory]
 
 Every method that `graft methods` lists, with its defaults (those below where the defaults do not fit the shape) on all linears, trains the rows of the
-first step of the case "ragged" of the step benchmark: SmolLM2-135M's shape with random weights, 4 rows of about 150 tokens. LoRA with r = 8 takes turns with it. Printed are
-trained parameters, the median time of a step over LoRA's in the same round, and the peak resident memory of the process. Methods that start from a pass
+first step of the case "ragged" of the step benchmark: SmolLM2-135M's shape with random weights, 4 rows of about 150 tokens. LoRA with r = 8 takes
+turns with it. Printed are trained parameters, the median time of a step over LoRA's in the same round, and the peak resident memory of the process. Methods that start from a pass
 over training data are left out: behind that pass they are LoRA.
 """
 import argparse

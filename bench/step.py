@@ -3,8 +3,7 @@
 ./dev bench step [--against hf] [CASE ...] [--rounds N] [--list]
 
 A case is a model's shape with random weights stored in bfloat16, rows, and a method; without one all run but the long documents and the
-large ones, which need a GPU. Both sides calculate in
-float32 with AdamW. Ragged rows have log-normal lengths around 150 tokens and the first 40 % is not learned from; fixed rows are 256
+large ones, which need a GPU. Both sides calculate in float32 (bfloat16 on a GPU) with AdamW. Ragged rows have log-normal lengths around 150 tokens and the first 40 % is not learned from; fixed rows are 256
 tokens, all learned from. HF pads a batch to its longest row, as its collators do. graft runs twice: as it comes, and with
 --low-memory. A round is dropped when other processes used more than 15 % of the CPU time meanwhile; what is printed are medians
 of rounds, ratios within each round, and the peak resident memory of each process (allocated memory on a GPU). Where a goal is missed,
@@ -33,16 +32,16 @@ SHAPES = {
     "Llama-3.2-1B": dict(LLAMA, vocab_size=128256, hidden_size=2048, intermediate_size=8192, num_hidden_layers=16, num_attention_heads=32,
                          num_key_value_heads=8, head_dim=64, rope_theta=500000.0),
 }
-CONFIG = SHAPES["SmolLM2-135M"]
 SHAPES["Llama-3.2-3B"] = dict(SHAPES["Llama-3.2-1B"], hidden_size=3072, num_hidden_layers=28, num_attention_heads=24, head_dim=128)
+CONFIG = SHAPES["SmolLM2-135M"]
 LORA = {"r": 16, "lora_alpha": 32, "target_modules": "all-linear"}
 # name: shape, rows in a step, their length (0: ragged), method, its options, who takes part, rounds
-ALL, ALONE, LOW = ("graft", "low", "hf"), ("graft", "low"), ("low",)
+ALL, BOTH, ALONE, LOW = ("graft", "low", "hf"), ("graft", "hf"), ("graft", "low"), ("low",)
 CASES = {
     "fixed": ("SmolLM2-135M", 4, 256, "lora", LORA, ALL, 4),
     "ragged": ("SmolLM2-135M", 4, 0, "lora", LORA, ALL, 6),
     "ragged16": ("SmolLM2-135M", 16, 0, "lora", LORA, ALL, 3),
-    "full": ("SmolLM2-135M", 4, 256, "full", {}, ("graft", "hf"), 3),
+    "full": ("SmolLM2-135M", 4, 256, "full", {}, BOTH, 3),
     "dora": ("SmolLM2-135M", 4, 0, "lora", dict(LORA, use_dora=True), ALL, 3),
     "prefix": ("SmolLM2-135M", 4, 0, "prefix_tuning", {"num_virtual_tokens": 20}, ALL, 3),
     "houlsby": ("SmolLM2-135M", 4, 0, "houlsby", {}, ALL, 3),
@@ -54,9 +53,9 @@ CASES = {
 LONG = {f"{n}k": ("SmolLM2-135M", 1, n * 1024, "lora", LORA, ALONE, 1) for n in (4, 8, 16, 32)}
 # Work for a GPU.
 LARGE = {
-    "1b-ragged": ("Llama-3.2-1B", 16, 0, "lora", LORA, ("graft", "hf"), 8),
-    "1b-fixed": ("Llama-3.2-1B", 8, 1024, "lora", LORA, ("graft", "hf"), 8),
-    "3b-fixed": ("Llama-3.2-3B", 4, 1024, "lora", LORA, ("graft", "hf"), 8),
+    "1b-ragged": ("Llama-3.2-1B", 16, 0, "lora", LORA, BOTH, 8),
+    "1b-fixed": ("Llama-3.2-1B", 8, 1024, "lora", LORA, BOTH, 8),
+    "3b-fixed": ("Llama-3.2-3B", 4, 1024, "lora", LORA, BOTH, 8),
     "1b-wide": ("Llama-3.2-1B", 32, 1024, "lora", LORA, ("graft",), 6),
     "3b-wide": ("Llama-3.2-3B", 16, 1024, "lora", LORA, ("graft",), 6),
 }
@@ -145,7 +144,7 @@ def cpu_busy():
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
-def make_steps(count, batch, fixed, vocab, longest):  # on a CPU 16 rows end early, or HF needs more than 20 GB for what it pads
+def make_steps(count, batch, fixed, vocab, longest):
     draw = random.Random(7)
     steps = []
     for _ in range(count):
@@ -175,7 +174,8 @@ def run_case(name, args, home):
     shape, batch, fixed, method, options, who, rounds = CASES[name]
     rounds = args.rounds or rounds
     warm_ups = 1 if args.device == "cpu" else 8  # libraries choose kernels for each new shape, and load them
-    steps = make_steps(rounds + warm_ups, batch, fixed, SHAPES[shape]["vocab_size"], 256 if batch == 16 and args.device == "cpu" else 1024)
+    longest = 256 if batch == 16 and args.device == "cpu" else 1024  # or HF needs more than 20 GB for what it pads
+    steps = make_steps(rounds + warm_ups, batch, fixed, SHAPES[shape]["vocab_size"], longest)
     with tempfile.TemporaryDirectory(dir=home) as own_folder:
         rows = os.path.join(own_folder, "rows.json")
         json.dump({"config": SHAPES[shape], "steps": steps}, open(rows, "w"))

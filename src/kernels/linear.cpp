@@ -52,7 +52,6 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
     const Tensor s = product_t(x, stacked);  // [tokens, sum of r], times each member's scale
     variable_list outputs, kept{kept_input(ctx, "x", x), s, stacked};
     std::vector<double> scales;  // of those with factors
-    std::vector<int64_t> factor_types;
     for (auto& member : *group)
       if (member.a.defined()) scales.push_back(member.scale);
     const bool one_scale = std::all_of(scales.begin(), scales.end(), [&](double scale) { return scale == scales[0]; });
@@ -65,7 +64,6 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
         own = s.narrow(1, column, member.a.size(0));
         if (!one_scale) own.mul_(member.scale);
         column += own.size(1);
-        factor_types.insert(factor_types.end(), {static_cast<int64_t>(member.a.scalar_type()), static_cast<int64_t>(member.b.scalar_type())});
       }
       outputs.push_back(values_needed ? output(x, member, own, b) : without_values(x, member.weight));
       kept.push_back(member.weight);
@@ -73,7 +71,6 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
     }
     ctx->save_for_backward(kept);
     ctx->saved_data["scales"] = scales;
-    ctx->saved_data["factor_types"] = factor_types;
     return outputs;
   }
   // x Wᵀ + bias + own · bᵀ. A GPU's large product adds to what lies there at no cost, so the small one goes first.
@@ -93,8 +90,7 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
     const auto kept = ctx->get_saved_variables();
     const Tensor &s = kept[1], &stacked = kept[2];
     const auto scales = ctx->saved_data["scales"].toDoubleVector();
-    const auto types = ctx->saved_data["factor_types"].toIntVector();
-    const auto factor_type = [&](size_t i) { return static_cast<at::ScalarType>(types[i]); };
+    const at::ScalarType wide = at::promote_types(s.scalar_type(), at::kFloat);  // of the factors' gradients
     Tensor ds = at::empty_like(s);
     variable_list grads{Tensor()};
     int64_t column = 0;
@@ -105,7 +101,7 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
       Tensor piece = ds.narrow(1, column, r);
       product_into(piece, dy[i], b, scales[side]);
       grads.push_back(Tensor());  // A's, below
-      grads.push_back(product_over_rows(dy[i], s.narrow(1, column, r), factor_type(2 * side + 1)));
+      grads.push_back(product_over_rows(dy[i], s.narrow(1, column, r), wide));
       column += r;
       ++side;
     }
@@ -120,7 +116,7 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
       if (!first) add_product_t(dx, ds, stacked.t(), 1);
       grads[0] = dx;
     }
-    const Tensor da = product_over_rows(ds, input_again(ctx, "x", kept[0]), factor_type(0));  // [sum of r, in]
+    const Tensor da = product_over_rows(ds, input_again(ctx, "x", kept[0]), wide);  // [sum of r, in]
     for (size_t i = 1, row = 0; i < grads.size(); i += 2) {
       const int64_t r = grads[i + 1].size(1);
       grads[i] = da.narrow(0, static_cast<int64_t>(row), r);

@@ -3,7 +3,6 @@
 #include <initializer_list>
 
 #include "kernels/cuda/kernels.h"
-#include "kernels/cuda/rows.h"
 
 namespace graft::kernels::cuda {
 
@@ -25,7 +24,7 @@ bool norm_packs(const NormCall& call) {
 }
 template <class T>
 bool rope_packs(const RopeCall& call) {
-  return rope_in_packs<16 / sizeof(T)>(call) && packs<T>(call.half, {call.x, call.cos, call.sin, call.y});
+  return !call.interleaved && call.dim == 2 * call.half && packs<T>(call.half, {call.x, call.cos, call.sin, call.y});
 }
 template <class T>
 bool gated_packs(const GatedCall& call) {

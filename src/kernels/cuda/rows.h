@@ -106,12 +106,7 @@ GRAFT_BOTH void rope_slot(const T* x, const T* cos, const T* sin, T* y, int64_t 
   y[b] = T(second * c + first * s);
 }
 
-// Whether N neighbouring slots of a head can be read as one: the pairs lie half a head apart, and nothing passes through.
-template <int N>
-GRAFT_BOTH bool rope_in_packs(const RopeCall& call) {
-  return !call.interleaved && call.dim == 2 * call.half && call.half % N == 0;
-}
-// `slot` and the N − 1 behind it.
+// `slot` and the N − 1 behind it, where pairs lie half a head apart and nothing passes through.
 template <int N, class T>
 GRAFT_BOTH void rope_slots(const T* x, const T* cos, const T* sin, T* y, int64_t slot, int64_t half, float direction) {
   const auto first = load<N>(x, slot), second = load<N>(x, slot + half), cs = load<N>(cos, slot), ss = load<N>(sin, slot);
