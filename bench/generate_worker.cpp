@@ -35,7 +35,7 @@ int main(int argc, char** argv) {
   if (bf16_values) model = converted(model, at::kBFloat16, at::kCPU);
   save_model(model, folder, {}, bf16_values ? at::kBFloat16 : at::kFloat);
   model = {};
-  const Model base = load_model(folder);
+  const Model base = load_model(folder, {at::kFloat, "cpu", /*keep_stored=*/true});  // as the command does
   auto method = find_method("lora").make();
   from_json(method->config(), {{"r", r}, {"lora_alpha", 2 * r}, {"target_modules", "all-linear"}, {"init_lora_weights", false}}, "lora");
   Adapted lora = attach(base, find_method("lora"), std::move(method), 1);

@@ -64,7 +64,7 @@ void ModelFlags::add(CLI::App& app) {
 Model ModelFlags::load_base() const {
   use_threads(threads);
   if (dtype != "auto" && dtype != "float32" && dtype != "bfloat16") usage_error("dtype", fmt::format("unknown dtype '{}'", dtype), "known: auto, float32, bfloat16");
-  return load_model(model, {compute_dtype(dtype, parse_device(device)), device});
+  return load_model(model, {compute_dtype(dtype, parse_device(device)), device, /*keep_stored=*/true});
 }
 
 Adapted ModelFlags::load() const {
