@@ -7,12 +7,12 @@ namespace graft::kernels::cpu {
 
 int64_t forward_scratch(const HeadShape& shape) {
   const Layout l(shape);
-  return l.padded * (2 * kQueryBlock + 2 * l.keys + l.columns) + kQueryBlock * kKeyBlock;
+  return l.padded * (l.columns + l.keys + 2 * kReach) + kQueryBlock * kKeyBlock;
 }
 
 int64_t backward_scratch(const HeadShape& shape) {
   const Layout l(shape);
-  return l.padded * (4 * l.keys + 2 * l.columns + 2 * shape.queries + kQueryBlock) + 2 * kQueryBlock * kKeyBlock;
+  return l.padded * (2 * l.columns + 3 * l.keys + 3 * kReach) + 2 * kQueryBlock * kKeyBlock;
 }
 
 const AttentionKernels& attention_kernels() {

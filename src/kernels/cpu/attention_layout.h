@@ -4,7 +4,8 @@
 
 namespace graft::kernels::cpu {
 
-inline constexpr int64_t kQueryBlock = 48, kKeyBlock = 64;  // 48: a multiple of the tile's rows
+inline constexpr int64_t kKeyBlock = 64, kQueryBlock = 48;  // whose scores stay in the nearest cache
+inline constexpr int64_t kReach = 4 * kQueryBlock;          // queries for which a block of keys is fetched once
 
 struct Layout {
   int64_t keys, padded, columns;  // padded: dim up to whole vectors of 16; columns: keys up to whole blocks
