@@ -18,8 +18,8 @@
 namespace graft {
 namespace {
 
-constexpr int64_t kShort = 32, kLong = 96;  // tokens of the passes that are measured
-constexpr int64_t kLibraries = int64_t{32} << 20;  // what they keep beside tensors for the shapes of real steps, oneDNN's code above all
+constexpr int64_t kShort = 32, kLong = 128;  // tokens of the passes that are measured: neither is filled up for a product
+constexpr int64_t kLibraries = int64_t{56} << 20;  // what they keep beside tensors for the shapes of real steps, oneDNN's code above all
 constexpr int64_t kUsualActivations = int64_t{512} << 20;
 
 // Of what is given up after use the largest is there at a time.
