@@ -1,10 +1,10 @@
 """Greedy generation, graft against transformers (with a LoRA adapter: HF PEFT) on the same weights and prompts, in turns in one run.
 
-./dev bench generate [--rounds 5] [--new-tokens 64] [--prompts 64 512] [--batches 1 16] [--layers 30] [--bf16-values] [--against hf]
+./dev bench generate [--rounds 5] [--new-tokens 64] [--prompts 64 512] [--batches 1 16] [--layers 30] [--float32-values] [--against hf]
 
-Shape: SmolLM2-135M as in bench/step.py, random weights, float32, prompts of one length so that nothing is padded, LoRA r = 16 with random
-factors on all seven linears. A time is that of a whole call: the prompts and all new tokens. --bf16-values rounds the weights to bfloat16 first,
-as published models are stored; both still compute in float32. A round is dropped when other processes used more than 15 % of the CPU time.
+Shape: SmolLM2-135M as in bench/step.py, random weights, prompts of one length so that nothing is padded, LoRA r = 16 with random factors on all
+seven linears. A time is that of a whole call: the prompts and all new tokens. The weights are stored in bfloat16, as most published models are
+(--float32-values: in float32); both compute in float32. A round is dropped when other processes used more than 15 % of the CPU time.
 """
 import argparse
 import json
@@ -56,7 +56,7 @@ def main():
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16], help="sequences at a time")
     parser.add_argument("--layers", type=int, default=30)
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--bf16-values", action="store_true", help="weights that bfloat16 holds exactly")
+    parser.add_argument("--float32-values", action="store_true", help="weights that are stored in float32")
     parser.add_argument("--against", choices=["hf"], help="run transformers in turns with graft")
     parser.add_argument("--only", choices=["plain", "lora"], help="without or with the adapter only")
     parser.add_argument("--worker", default=os.path.join(os.path.dirname(__file__), "../build/release/bench/bench_generate_worker"))
@@ -68,11 +68,11 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         plan = os.path.join(folder, "plan.json")
         json.dump({"config": config, "r": 16, "new_tokens": args.new_tokens, "cases": cases}, open(plan, "w"))
-        workers = {"graft": Worker([args.worker, folder, plan, "--threads", str(args.threads)] + ["--bf16-values"] * args.bf16_values)}
+        workers = {"graft": Worker([args.worker, folder, plan, "--threads", str(args.threads)] + ["--float32-values"] * args.float32_values)}
         if args.against == "hf":
             workers["HF"] = Worker([sys.executable, "-c", HF_WORKER, folder, plan, str(args.threads)])
         print(f"{cpu_name()}, {os.cpu_count()} cores; {args.new_tokens} new tokens for each prompt"
-              + (", weights are bfloat16's values" if args.bf16_values else ""))
+              + f", weights stored in {'float32' if args.float32_values else 'bfloat16'}")
         print(f"{'batch x prompt':20} {'rounds':>6} {'graft tok/s':>12} {'HF tok/s':>10} {'faster':>8} {'spread':>14} {'to 1st token':>13} {'per step':>9} {'ids':>6}")
         for name, prompts in cases.items():
             for what in [args.only] if args.only else ["plain", "lora"]:

@@ -1,7 +1,7 @@
 // The graft side of the generation benchmark. Builds a model of a given shape with random weights and a LoRA adapter with random
 // factors, writes both where another program can load them, then generates greedily once for each line on standard input and prints
 // what it took.
-//   bench_generate_worker FOLDER PLAN.json [--threads N] [--bf16-values]
+//   bench_generate_worker FOLDER PLAN.json [--threads N] [--float32-values]
 // PLAN.json: {"config": {...}, "r": 16, "new_tokens": n, "cases": {"NAME": [[ids of a prompt], ...]}}; a line is "NAME plain" or "NAME lora".
 #include <CLI/CLI.hpp>
 
@@ -21,19 +21,19 @@ int main(int argc, char** argv) {
   CLI::App app{"greedy generation"};
   std::filesystem::path folder, file;
   int64_t threads = 0;
-  bool bf16_values = false;
+  bool float32_values = false;
   app.add_option("folder", folder)->required();
   app.add_option("plan", file)->required();
   app.add_option("--threads", threads);
-  app.add_flag("--bf16-values", bf16_values);
+  app.add_flag("--float32-values", float32_values);
   CLI11_PARSE(app, argc, argv);
   keep_freed_memory();
   use_threads(threads);
   const Json plan = read_json(file);
   const int64_t r = plan["r"].get<int64_t>();
   Model model = random_model(plan["config"], 1);
-  if (bf16_values) model = converted(model, at::kBFloat16, at::kCPU);
-  save_model(model, folder, {}, bf16_values ? at::kBFloat16 : at::kFloat);
+  if (!float32_values) model = converted(model, at::kBFloat16, at::kCPU);
+  save_model(model, folder, {}, float32_values ? at::kFloat : at::kBFloat16);
   model = {};
   const Model base = load_model(folder, {at::kFloat, "cpu", /*keep_stored=*/true});  // as the command does
   auto method = find_method("lora").make();
