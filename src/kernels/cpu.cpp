@@ -25,7 +25,7 @@ Isa machine_isa() {
 #if defined(__x86_64__)
   const auto features = cpu_features();
   const auto has = [&](const char* name) { return std::find(features.begin(), features.end(), name) != features.end(); };
-  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return Isa::Plain;
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !__builtin_cpu_supports("f16c")) return Isa::Plain;
   if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512bw"))
     return Isa::Avx2;
   return has("AMX_BF16") ? Isa::AmxBf16 : has("AVX512_BF16") ? Isa::Avx512Bf16 : Isa::Avx512;

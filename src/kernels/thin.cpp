@@ -27,6 +27,11 @@ int64_t pieces_of(int64_t total, int64_t width) { return (total + width - 1) / w
 
 using Body = void (*)(const cpu::ThinProduct& p, int64_t begin, int64_t end);
 
+bool stored_in_half(const Tensor& b) { return b.scalar_type() == at::kBFloat16 || b.scalar_type() == at::kHalf; }
+Body body_for(const cpu::ByStorage& bodies, const Tensor& b) {
+  return b.scalar_type() == at::kBFloat16 ? bodies.bf16 : b.scalar_type() == at::kHalf ? bodies.f16 : bodies.f32;
+}
+
 // On all threads: pieces of `rows` rows by `columns` columns.
 void run_thin(const cpu::ThinProduct& p, int64_t out, Body body, int64_t rows, int64_t columns, bool x_by_row = true) {
   const int64_t across = pieces_of(out, columns), work = std::min(rows, p.rows) * std::min(columns, out) * p.in;
@@ -55,12 +60,11 @@ void multiply_t(const Tensor& x, const Tensor& b, cpu::ThinProduct p, Tensor& y)
   p.y_stride = y.stride(0);
   if (stored_transposed(b)) {
     p.w_stride = b.stride(1);
-    run_thin(p, b.size(0), kernels.product_stored_transposed, p.rows < kThinRows ? p.rows : 96, p.rows < kThinRows ? 16 : b.size(0));
+    run_thin(p, b.size(0), body_for(kernels.product_stored_transposed, b), p.rows < kThinRows ? p.rows : 96, p.rows < kThinRows ? 16 : b.size(0));
   } else {
     p.w_stride = b.stride(0);
     // As many rows as stay in the nearest cache while the weight passes by, a multiple of what a body takes at once.
-    const Body body = b.scalar_type() == at::kBFloat16 ? kernels.product_bf16 : kernels.product;
-    run_thin(p, b.size(0), body, p.rows < kThinRows ? p.rows : std::max<int64_t>(6, 6144 / p.in / 6 * 6), p.rows < kThinRows ? 16 : b.size(0));
+    run_thin(p, b.size(0), body_for(kernels.product, b), p.rows < kThinRows ? p.rows : std::max<int64_t>(6, 6144 / p.in / 6 * 6), p.rows < kThinRows ? 16 : b.size(0));
   }
 }
 
@@ -75,9 +79,8 @@ Tensor in_good_layout(const Tensor& b, int64_t rows) {
 
 bool thin_here(const Tensor& a, const Tensor& b) {
   if (!is_float_on_cpu(a) || composed_only()) return false;
-  if (b.is_cpu() && b.scalar_type() == at::kBFloat16) return a.size(0) < kThinRows && b.numel() > 0 && rows_contiguous(b);
-  if (!is_float_on_cpu(b)) return false;
-  if (b.numel() <= kSmallWeight) return true;
+  if (!is_float_on_cpu(b) && !(b.is_cpu() && stored_in_half(b) && b.numel() > 0)) return false;
+  if (!stored_in_half(b) && b.numel() <= kSmallWeight) return true;
   return a.size(0) < kThinRows && (rows_contiguous(b) || stored_transposed(b));
 }
 

@@ -6,7 +6,7 @@
 
 namespace graft::kernels {
 
-// Whether a [m, k] · bᵀ for b [n, k] is computed here. b may be stored in bfloat16: it is converted as it is read.
+// Whether a [m, k] · bᵀ for b [n, k] is computed here. b may be stored in bfloat16 or float16: it is converted as it is read.
 bool thin_here(const Tensor& a, const Tensor& b);
 // a · bᵀ + bias → [m, n].
 Tensor thin_product_t(const Tensor& a, const Tensor& b, const Tensor& bias);

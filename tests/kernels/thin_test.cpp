@@ -1,5 +1,6 @@
 // Products of a few rows: each instruction set against plain tensor operations.
 #include "core/torch.h"
+#include "kernels/cpu.h"
 #include "kernels/cpu/thin_kernel.h"
 #include "kernels/gemm.h"
 #include "kernels/linear.h"
@@ -32,20 +33,20 @@ TEST(ThinKernels, EveryInstructionSetMultiplies) {
           const Tensor rows_x = x.narrow(1, 2, in), rows_w = w.narrow(1, 1, in);
           Tensor y = before.clone();
           cpu::ThinProduct p{rows, in, rows_x.const_data_ptr<float>(), in + 5, rows_w.const_data_ptr(), in + 3, nullptr, y.mutable_data_ptr<float>(), out, 0.5f, true};
-          kernels->product(p, 0, out);
+          kernels->product.f32(p, 0, out);
           EXPECT_LT(thin_apart(y, before + at::mm(rows_x, rows_w.t()) * 0.5), 1e-5) << what;
           p.add = false;
           p.scale = 1;
           p.bias = bias.const_data_ptr<float>();
-          kernels->product(p, 0, out);
+          kernels->product.f32(p, 0, out);
           EXPECT_LT(thin_apart(y, at::addmm(bias, rows_x, rows_w.t())), 1e-5) << what;
           if (out % 16 == 0) {
             const Tensor stored = rows_w.t().contiguous();
             p.w = stored.const_data_ptr();
             p.w_stride = out;
             y.zero_();
-            kernels->product_stored_transposed(p, 0, 16);
-            kernels->product_stored_transposed(p, 16, out);
+            kernels->product_stored_transposed.f32(p, 0, 16);
+            kernels->product_stored_transposed.f32(p, 16, out);
             EXPECT_LT(thin_apart(y, at::addmm(bias, rows_x, rows_w.t())), 1e-5) << what;
           }
           if (out % 16 == 0) {
@@ -83,14 +84,35 @@ TEST(ThinProducts, OfEveryLayout) {
   }
 }
 
-TEST(ThinProducts, WithWeightsStoredInBfloat16) {
+TEST(ThinProducts, WithWeightsStoredInHalfPrecision) {
   at::NoGradGuard no_grad;
   at::manual_seed(11);
-  for (const int64_t rows : {1, 9}) {
-    const Tensor x = at::randn({rows, 50}), bias = at::randn({38}), w = at::randn({38, 50}).to(at::kBFloat16);
-    EXPECT_TRUE(thin_here(x, w));
-    EXPECT_LT(thin_apart(linear(x, w, bias), at::addmm(bias, x, w.to(at::kFloat).t())), 1e-5);
-    EXPECT_LT(thin_apart(linear(x, w.t().contiguous().t(), Tensor()), at::mm(x, w.to(at::kFloat).t())), 1e-5);
+  for (const Isa isa : {Isa::Plain, Isa::Avx2, Isa::Avx512}) {
+    const LimitedIsa limit(isa);
+    for (const at::ScalarType dtype : {at::kBFloat16, at::kHalf})
+      for (const int64_t rows : {1, 9, 17}) {
+        const Tensor x = at::randn({rows, 50}), bias = at::randn({48}), w = at::randn({48, 50}).to(dtype), wide = w.to(at::kFloat);
+        EXPECT_TRUE(thin_here(x, w));
+        EXPECT_LT(thin_apart(linear(x, w, bias), at::addmm(bias, x, wide.t())), 1e-5) << isa_title(isa) << dtype;
+        const Tensor transposed = w.t().contiguous().t();
+        EXPECT_TRUE(thin_here(x, transposed));
+        EXPECT_LT(thin_apart(linear(x, transposed, bias), at::addmm(bias, x, wide.t())), 1e-5) << isa_title(isa) << dtype;
+        EXPECT_LT(thin_apart(linear(x, w.narrow(0, 0, 38), Tensor()), at::mm(x, wide.narrow(0, 0, 38).t())), 1e-5) << isa_title(isa) << dtype;
+      }
+  }
+}
+
+// One column at a time, so that a product is the number itself.
+TEST(ThinProducts, EveryNumberOfHalfPrecision) {
+  at::NoGradGuard no_grad;
+  for (const Isa isa : {Isa::Plain, Isa::Avx2, Isa::Avx512}) {
+    const LimitedIsa limit(isa);
+    for (const at::ScalarType dtype : {at::kBFloat16, at::kHalf}) {
+      const Tensor w = at::arange(65536).to(at::kInt).to(at::kShort).view(dtype).unsqueeze(1), wide = w.to(at::kFloat).t();
+      const Tensor y = thin_product_t(at::ones({1, 1}), w, Tensor()), z = thin_product_t(at::ones({1, 1}), w.t().contiguous().t(), Tensor());
+      EXPECT_TRUE(at::allclose(y, wide, 0, 0, /*equal_nan=*/true)) << isa_title(isa) << dtype;
+      EXPECT_TRUE(at::allclose(z, wide, 0, 0, /*equal_nan=*/true)) << isa_title(isa) << dtype;
+    }
   }
 }
 

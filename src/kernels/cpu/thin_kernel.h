@@ -10,7 +10,7 @@ struct ThinProduct {
   int64_t rows, in;
   const float* x;
   int64_t x_stride;
-  const void* w;     // [out, in] float, or bfloat16 in the kernel of that name
+  const void* w;     // [out, in]
   int64_t w_stride;
   const float* bias; // [out] or null
   float* y;
@@ -30,12 +30,18 @@ struct DecodeHeads {
   float* out;
 };
 
+// By the type in which the weight is stored.
+struct ByStorage {
+  void (*f32)(const ThinProduct& p, int64_t begin, int64_t end);
+  void (*bf16)(const ThinProduct& p, int64_t begin, int64_t end);
+  void (*f16)(const ThinProduct& p, int64_t begin, int64_t end);
+};
+
 struct ThinKernels {
   // The columns begin .. end of y.
-  void (*product)(const ThinProduct& p, int64_t begin, int64_t end);
-  void (*product_bf16)(const ThinProduct& p, int64_t begin, int64_t end);
+  ByStorage product;
   // y [rows, out] = x [rows, in] · w for a weight stored as [in, out]; begin and end are multiples of 16.
-  void (*product_stored_transposed)(const ThinProduct& p, int64_t begin, int64_t end);
+  ByStorage product_stored_transposed;
   // y [rows, out] = xᵀ · w, summed over the `in` rows of x [in, rows] and w [in, out]; begin and end as above.
   void (*product_over_rows)(const ThinProduct& p, int64_t begin, int64_t end);
   void (*decode)(const DecodeHeads& heads);
