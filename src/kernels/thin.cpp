@@ -25,15 +25,13 @@ bool stored_transposed(const Tensor& b) { return b.stride(0) == 1 && b.size(0) %
 // How many pieces of `width` there are in `total`.
 int64_t pieces_of(int64_t total, int64_t width) { return (total + width - 1) / width; }
 
-using Body = void (*)(const cpu::ThinProduct& p, int64_t begin, int64_t end);
-
 bool stored_in_half(const Tensor& b) { return b.scalar_type() == at::kBFloat16 || b.scalar_type() == at::kHalf; }
-Body body_for(const cpu::ByStorage& bodies, const Tensor& b) {
+cpu::ThinBody body_for(const cpu::ByStorage& bodies, const Tensor& b) {
   return b.scalar_type() == at::kBFloat16 ? bodies.bf16 : b.scalar_type() == at::kHalf ? bodies.f16 : bodies.f32;
 }
 
 // On all threads: pieces of `rows` rows by `columns` columns.
-void run_thin(const cpu::ThinProduct& p, int64_t out, Body body, int64_t rows, int64_t columns, bool x_by_row = true) {
+void run_thin(const cpu::ThinProduct& p, int64_t out, cpu::ThinBody body, int64_t rows, int64_t columns, bool x_by_row = true) {
   const int64_t across = pieces_of(out, columns), work = std::min(rows, p.rows) * std::min(columns, out) * p.in;
   at::parallel_for(0, pieces_of(p.rows, rows) * across, std::max<int64_t>(1, kLeastWork / work), [&](int64_t begin, int64_t end) {
     for (int64_t piece = begin; piece < end;) {
@@ -79,8 +77,9 @@ Tensor in_good_layout(const Tensor& b, int64_t rows) {
 
 bool thin_here(const Tensor& a, const Tensor& b) {
   if (!is_float_on_cpu(a) || composed_only()) return false;
-  if (!is_float_on_cpu(b) && !(b.is_cpu() && stored_in_half(b) && b.numel() > 0)) return false;
-  if (!stored_in_half(b) && b.numel() <= kSmallWeight) return true;
+  const bool half = b.is_cpu() && stored_in_half(b) && b.numel() > 0;
+  if (!half && !is_float_on_cpu(b)) return false;
+  if (!half && b.numel() <= kSmallWeight) return true;
   return a.size(0) < kThinRows && (rows_contiguous(b) || stored_transposed(b));
 }
 

@@ -83,7 +83,7 @@ TEST(AttentionKernels, EveryInstructionSetComputesTheSame) {
     sets.emplace_back(isa_title(isa), &cpu::attention_kernels());
   }
   int cases = 0;
-  for (const int64_t rows : {1, 47, 131, 401})  // one block of queries, several, and more than a block of keys serves at once
+  for (const int64_t rows : {1, 47, 131, 401})  // less than a block of queries, several, and more than a block of keys is fetched for
     for (const int64_t dim : {8, 20, 64})
       for (const int64_t prefix : {0, 5})
         for (const int64_t window : {0, 33}) {

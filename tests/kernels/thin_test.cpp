@@ -102,7 +102,7 @@ TEST(ThinProducts, WithWeightsStoredInHalfPrecision) {
   }
 }
 
-// One column at a time, so that a product is the number itself.
+// With one input of 1 a product is the number itself.
 TEST(ThinProducts, EveryNumberOfHalfPrecision) {
   at::NoGradGuard no_grad;
   for (const Isa isa : {Isa::Plain, Isa::Avx2, Isa::Avx512}) {

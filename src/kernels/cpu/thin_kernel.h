@@ -30,20 +30,20 @@ struct DecodeHeads {
   float* out;
 };
 
+// Computes the columns begin .. end of y.
+using ThinBody = void (*)(const ThinProduct& p, int64_t begin, int64_t end);
+
 // By the type in which the weight is stored.
 struct ByStorage {
-  void (*f32)(const ThinProduct& p, int64_t begin, int64_t end);
-  void (*bf16)(const ThinProduct& p, int64_t begin, int64_t end);
-  void (*f16)(const ThinProduct& p, int64_t begin, int64_t end);
+  ThinBody f32, bf16, f16;
 };
 
 struct ThinKernels {
-  // The columns begin .. end of y.
   ByStorage product;
   // y [rows, out] = x [rows, in] · w for a weight stored as [in, out]; begin and end are multiples of 16.
   ByStorage product_stored_transposed;
   // y [rows, out] = xᵀ · w, summed over the `in` rows of x [in, rows] and w [in, out]; begin and end as above.
-  void (*product_over_rows)(const ThinProduct& p, int64_t begin, int64_t end);
+  ThinBody product_over_rows;
   void (*decode)(const DecodeHeads& heads);
 };
 
