@@ -45,6 +45,17 @@ Isa allowed_isa() {
 
 std::atomic<int> isa_limit{static_cast<int>(Isa::AmxBf16)};
 
+bool made_by_intel() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();  // this runs before main
+  return __builtin_cpu_is("intel");
+#else
+  return false;
+#endif
+}
+
+std::atomic<bool> mkl_rate{made_by_intel()};
+
 }  // namespace
 
 Isa cpu_isa() {
@@ -54,6 +65,11 @@ Isa cpu_isa() {
 
 const char* isa_title(Isa isa) { return kIsas[static_cast<int>(isa)].title; }
 bool cpu_multiplies_bf16() { return cpu_isa() >= Isa::Avx512Bf16; }
+
+bool mkl_at_full_rate() { return mkl_rate.load(std::memory_order_relaxed); }
+
+AssumedMklRate::AssumedMklRate(bool full) : before_(mkl_rate.exchange(full)) {}
+AssumedMklRate::~AssumedMklRate() { mkl_rate = before_; }
 
 LimitedIsa::LimitedIsa(Isa most) : before_(isa_limit.exchange(static_cast<int>(most))) {}
 LimitedIsa::~LimitedIsa() { isa_limit = before_; }

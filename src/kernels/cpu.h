@@ -18,6 +18,20 @@ Isa cpu_isa();
 const char* isa_title(Isa isa);  // "AVX-512 with bfloat16"
 // Whether products of bfloat16 numbers have instructions of their own. Without them they take a hundred times as long as float32's.
 bool cpu_multiplies_bf16();
+// Whether MKL, the library behind at::mm, uses all of this processor: it keeps to AVX2 code, and not its best, on those that Intel did not make.
+bool mkl_at_full_rate();
+
+// While an object of this kind lives, mkl_at_full_rate() says what it was told: both ways are reached on any machine.
+class AssumedMklRate {
+ public:
+  explicit AssumedMklRate(bool full);
+  ~AssumedMklRate();
+  AssumedMklRate(const AssumedMklRate&) = delete;
+  AssumedMklRate& operator=(const AssumedMklRate&) = delete;
+
+ private:
+  bool before_;
+};
 
 // While an object of this kind lives, no thread uses more than `most`.
 class LimitedIsa {

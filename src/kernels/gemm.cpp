@@ -6,6 +6,7 @@
 
 #include "core/mapped_file.h"
 #include "core/torch.h"
+#include "kernels/cpu.h"
 #include "kernels/thin.h"
 #include "kernels/twins.h"
 
@@ -16,7 +17,8 @@ namespace {
 constexpr int64_t kLargeProduct = int64_t{1} << 25;
 
 bool for_onednn(const Tensor& a, const Tensor& b) {
-  return a.is_cpu() && a.scalar_type() == at::kFloat && a.size(0) >= 64 && a.size(0) * a.size(1) * b.size(0) >= kLargeProduct && !composed_only();
+  return a.is_cpu() && a.scalar_type() == at::kFloat && a.size(0) >= 64 && a.size(0) * a.size(1) * b.size(0) >= kLargeProduct && !mkl_at_full_rate() &&
+         !composed_only();
 }
 
 int64_t filled_up(int64_t rows) {
@@ -46,10 +48,33 @@ Tensor onednn_linear(const Tensor& a, const Tensor& b, const Tensor& bias) {
 
 constexpr int64_t kPiece = kPieceBytes / static_cast<int64_t>(sizeof(float));
 
+// What becomes of a product: y = scale · a · bᵀ + bias, or y += scale · a · bᵀ.
+struct Into {
+  bool add = false;
+  double scale = 1;
+  Tensor bias;  // undefined with add or a scale
+};
+
 Tensor same_dtype_product(const Tensor& a, const Tensor& b, const Tensor& bias) {
   if (for_onednn(a, b)) return onednn_linear(a, b, bias);  // 64 rows or more: never another dtype
   if (thin_here(a, b)) return thin_product_t(a, b, bias);
   return bias.defined() ? at::addmm(bias, a, b.t()) : at::mm(a, b.t());
+}
+
+// MKL and a GPU's library write straight to y, whatever its rows' distance.
+void same_dtype_product_into(Tensor& y, const Tensor& a, const Tensor& b, const Into& into) {
+  const bool onednn = for_onednn(a, b), thin = !onednn && thin_here(a, b);
+  if (thin && into.add) {
+    add_thin_product_t(y, a, b, into.scale);
+  } else if (onednn || thin) {
+    Tensor product = same_dtype_product(a, b, into.bias);
+    if (into.add) y.add_(product, into.scale);
+    else y.copy_(into.scale == 1 ? product : product.mul_(into.scale));
+  } else if (into.bias.defined()) {
+    at::addmm_out(y, into.bias, a, b.t());
+  } else {
+    at::addmm_out(y, y, a, b.t(), into.add ? 1 : 0, into.scale);
+  }
 }
 
 // A piece of a stored weight, in the dtype of the calculation.
@@ -59,54 +84,57 @@ Tensor fetched(const Tensor& stored, at::ScalarType dtype) {
   return piece;
 }
 
+// Thin bodies convert as they read.
+bool read_as_stored(const Tensor& a, const Tensor& b) { return b.scalar_type() == a.scalar_type() || thin_here(a, b); }
+
+void product_t_into(Tensor& y, const Tensor& a, const Tensor& b, const Into& into) {
+  if (read_as_stored(a, b)) {
+    same_dtype_product_into(y, a, b, into);
+    return let_go(b);
+  }
+  const at::ScalarType dtype = a.scalar_type();
+  const int64_t n = b.size(0), k = b.size(1);
+  if (!b.is_cpu() || b.numel() <= kPiece) return same_dtype_product_into(y, a, fetched(b, dtype), into);
+  if (n >= k) {  // columns of the result by themselves
+    const int64_t rows = std::max<int64_t>(64, kPiece / k / 64 * 64);
+    for (int64_t begin = 0; begin < n; begin += rows) {
+      const int64_t count = std::min(rows, n - begin);
+      Tensor columns = y.narrow(1, begin, count);
+      same_dtype_product_into(columns, a, fetched(b.narrow(0, begin, count), dtype),
+                              {into.add, into.scale, into.bias.defined() ? into.bias.narrow(0, begin, count) : Tensor()});
+    }
+    return;
+  }
+  const int64_t columns = std::max<int64_t>(64, kPiece / n / 64 * 64);  // a sum over pieces of the inner size
+  for (int64_t begin = 0; begin < k; begin += columns) {
+    const int64_t count = std::min(columns, k - begin);
+    same_dtype_product_into(y, a.narrow(1, begin, count), fetched(b.narrow(1, begin, count), dtype),
+                            begin == 0 ? into : Into{.add = true, .scale = into.scale, .bias = {}});
+  }
+}
+
 }  // namespace
 
 Tensor product_t(const Tensor& a, const Tensor& b, const Tensor& given_bias) {
-  const at::ScalarType dtype = a.scalar_type();
-  const Tensor bias = given_bias.defined() ? given_bias.to(dtype) : given_bias;
-  if (b.scalar_type() == dtype || thin_here(a, b)) {  // thin bodies convert as they read
+  const Tensor bias = given_bias.defined() ? given_bias.to(a.scalar_type()) : given_bias;
+  if (read_as_stored(a, b)) {
     const Tensor y = same_dtype_product(a, b, bias);
     let_go(b);
     return y;
   }
-  const int64_t n = b.size(0), k = b.size(1);
-  if (!b.is_cpu() || b.numel() <= kPiece) return same_dtype_product(a, fetched(b, dtype), bias);
-  if (n >= k) {  // columns of the result by themselves
-    Tensor y = at::empty({a.size(0), n}, a.options());
-    const int64_t rows = std::max<int64_t>(64, kPiece / k / 64 * 64);
-    for (int64_t begin = 0; begin < n; begin += rows) {
-      const int64_t count = std::min(rows, n - begin);
-      y.narrow(1, begin, count).copy_(same_dtype_product(a, fetched(b.narrow(0, begin, count), dtype), bias.defined() ? bias.narrow(0, begin, count) : bias));
-    }
-    return y;
-  }
-  Tensor y;  // a sum over pieces of the inner size
-  const int64_t columns = std::max<int64_t>(64, kPiece / n / 64 * 64);
-  for (int64_t begin = 0; begin < k; begin += columns) {
-    const int64_t count = std::min(columns, k - begin);
-    const Tensor part = same_dtype_product(a.narrow(1, begin, count), fetched(b.narrow(1, begin, count), dtype), begin == 0 ? bias : Tensor());
-    if (y.defined()) y.add_(part);
-    else y = part;
-  }
+  if (!b.is_cpu() || b.numel() <= kPiece) return same_dtype_product(a, fetched(b, a.scalar_type()), bias);
+  Tensor y = at::empty({a.size(0), b.size(0)}, a.options());
+  product_t_into(y, a, b, {.bias = bias});
   return y;
 }
 
 Tensor product(const Tensor& a, const Tensor& b) { return product_t(a, b.t()); }
 
-void add_product(Tensor& y, const Tensor& a, const Tensor& b) {
-  if (y.is_cuda() && b.scalar_type() == y.scalar_type()) y.addmm_(a, b);
-  else y.add_(product(a, b));
-}
+void add_product(Tensor& y, const Tensor& a, const Tensor& b) { product_t_into(y, a, b.t(), {.add = true, .bias = {}}); }
 
-void add_product_t(Tensor& y, const Tensor& a, const Tensor& b, double scale) {
-  if (thin_here(a, b)) add_thin_product_t(y, a, b, scale);
-  else y.addmm_(a, b.t(), 1, scale);
-}
+void add_product_t(Tensor& y, const Tensor& a, const Tensor& b, double scale) { product_t_into(y, a, b, {.add = true, .scale = scale, .bias = {}}); }
 
-void product_into(Tensor& y, const Tensor& a, const Tensor& b, double scale) {
-  if (y.is_cuda() && b.scalar_type() == y.scalar_type()) at::addmm_out(y, y, a, b, /*beta=*/0, scale);
-  else y.copy_(product(a, b).mul_(scale));
-}
+void product_into(Tensor& y, const Tensor& a, const Tensor& b, double scale) { product_t_into(y, a, b.t(), {.scale = scale, .bias = {}}); }
 
 Tensor product_over_rows(const Tensor& a, const Tensor& b, at::ScalarType dtype) {
   if (a.is_cuda() && dtype == at::kFloat && a.scalar_type() != at::kFloat && a.scalar_type() != at::kDouble) return at::mm(a.t(), b, dtype);

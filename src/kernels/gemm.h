@@ -1,7 +1,8 @@
 // Products of many rows with a weight. libtorch carries two libraries: MKL behind at::mm, and oneDNN behind its fused inference
-// operations. MKL keeps to AVX2 code on AMD's processors, and oneDNN is ahead of it with AVX2 too, so large float32 products on a
-// CPU go to oneDNN, those with few rows or a small weight to kernels/thin.h, and everything else to at::mm. oneDNN generates code for each shape and keeps it: rows are filled up to one of
-// few numbers, and sums over rows (gradients of weights), whose inner size differs from step to step, stay with at::mm.
+// operations. On Intel's processors MKL is ahead at every size of 64 rows and more; on others it keeps to AVX2 code, so there large float32
+// products go to oneDNN and those with a small weight to kernels/thin.h, as those of few rows do everywhere. oneDNN generates code for each
+// shape and keeps it: rows are filled up to one of few numbers, and sums over rows (gradients of weights), whose inner size differs from step
+// to step, stay with at::mm.
 #pragma once
 #include "core/tensor.h"
 

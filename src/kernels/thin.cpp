@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/torch.h"
+#include "kernels/cpu.h"
 #include "kernels/cpu/thin_kernel.h"
 #include "kernels/twins.h"
 
@@ -13,6 +14,7 @@ namespace {
 
 constexpr int64_t kThinRows = 64;                  // fewer rows than this are few
 constexpr int64_t kSmallWeight = int64_t{1} << 17;  // entries that stay in a core's cache
+constexpr int64_t kNarrow = 16;                    // sides up to here are below what MKL computes at its rate
 constexpr int64_t kShortRows = 32, kMediumRows = 384;  // shorter rows of a weight than this are better read by column: of narrow weights, of others
 constexpr int64_t kLeastWork = int64_t{1} << 15;   // multiplications that are worth a thread
 
@@ -79,7 +81,7 @@ bool thin_here(const Tensor& a, const Tensor& b) {
   if (!is_float_on_cpu(a) || composed_only()) return false;
   const bool half = b.is_cpu() && stored_in_half(b) && b.numel() > 0;
   if (!half && !is_float_on_cpu(b)) return false;
-  if (!half && b.numel() <= kSmallWeight) return true;
+  if (!half && b.numel() <= kSmallWeight && (!mkl_at_full_rate() || (b.size(0) < kNarrow && rows_contiguous(b)))) return true;
   return a.size(0) < kThinRows && (rows_contiguous(b) || stored_transposed(b));
 }
 
@@ -103,7 +105,8 @@ void add_thin_product_t(Tensor& y, const Tensor& a, const Tensor& b, double scal
 }
 
 bool thin_over_rows_here(const Tensor& a, const Tensor& b) {
-  return is_float_on_cpu(a) && is_float_on_cpu(b) && a.size(1) * b.size(1) <= kSmallWeight && (a.size(1) % 16 == 0 || b.size(1) % 16 == 0) && !composed_only();
+  if (!is_float_on_cpu(a) || !is_float_on_cpu(b) || composed_only() || (a.size(1) % 16 != 0 && b.size(1) % 16 != 0)) return false;
+  return a.size(1) * b.size(1) <= kSmallWeight && (!mkl_at_full_rate() || std::min(a.size(1), b.size(1)) <= kNarrow);
 }
 
 Tensor thin_product_over_rows(const Tensor& a, const Tensor& b) {
