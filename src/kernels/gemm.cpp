@@ -57,7 +57,7 @@ struct Into {
 
 Tensor same_dtype_product(const Tensor& a, const Tensor& b, const Tensor& bias) {
   if (for_onednn(a, b)) return onednn_linear(a, b, bias);  // 64 rows or more: never another dtype
-  if (thin_here(a, b)) return thin_product_t(a, b, bias);
+  if (thin_here(a, b, bias.defined())) return thin_product_t(a, b, bias);
   return bias.defined() ? at::addmm(bias, a, b.t()) : at::mm(a, b.t());
 }
 
@@ -129,6 +129,11 @@ Tensor product_t(const Tensor& a, const Tensor& b, const Tensor& given_bias) {
 }
 
 Tensor product(const Tensor& a, const Tensor& b) { return product_t(a, b.t()); }
+
+bool adds_for_nothing(const Tensor& a, const Tensor& b) {
+  if (a.is_cuda()) return b.scalar_type() == a.scalar_type();
+  return a.is_cpu() && a.scalar_type() == at::kFloat && mkl_at_full_rate() && !thin_here(a, b) && !composed_only();
+}
 
 void add_product(Tensor& y, const Tensor& a, const Tensor& b) { product_t_into(y, a, b.t(), {.add = true, .bias = {}}); }
 

@@ -15,6 +15,8 @@ inline constexpr int64_t kPieceBytes = int64_t{16} << 20;  // of a converted pie
 Tensor product_t(const Tensor& a, const Tensor& b, const Tensor& bias = {});
 // a [m, k] · b for a weight b [k, n] → [m, n].
 Tensor product(const Tensor& a, const Tensor& b);
+// Whether the library adds a · bᵀ to what lies there as fast as it writes it: then a small summand is best computed first.
+bool adds_for_nothing(const Tensor& a, const Tensor& b);
 // y [m, n] += a [m, k] · b for a weight b [k, n].
 void add_product(Tensor& y, const Tensor& a, const Tensor& b);
 // y [m, n] = scale · a [m, k] · b for a weight b [k, n].

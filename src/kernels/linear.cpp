@@ -34,6 +34,7 @@ struct LinearFunction : torch::autograd::Function<LinearFunction> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
     const Tensor &weight = saved[1], &dy = grads[0];
+    at::AutoDispatchBelowADInplaceOrView guard;
     Tensor dx, dw, db;
     if (ctx->needs_input_grad(0)) dx = product(dy, weight);
     if (ctx->saved_data["trained"].toBool()) dw = product_over_rows(dy, input_again(ctx, "x", saved[0]), weight.scalar_type());
@@ -73,9 +74,9 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
     ctx->saved_data["scales"] = scales;
     return outputs;
   }
-  // x Wᵀ + bias + own · bᵀ. A GPU's large product adds to what lies there at no cost, so the small one goes first.
+  // x Wᵀ + bias + own · bᵀ.
   static Tensor output(const Tensor& x, const LowRankLinear& member, const Tensor& own, const Tensor& b) {
-    if (own.defined() && small_first(x, member.weight)) {
+    if (own.defined() && adds_for_nothing(x, member.weight)) {
       Tensor y = product_t(own, b, member.bias);
       add_product_t(y, x, member.weight, 1);
       return y;
@@ -84,11 +85,11 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
     if (own.defined()) add_product_t(y, own, b, 1);
     return y;
   }
-  static bool small_first(const Tensor& x, const Tensor& weight) { return x.is_cuda() && weight.scalar_type() == x.scalar_type(); }
 
   static variable_list backward(AutogradContext* ctx, variable_list dy) {
     const auto kept = ctx->get_saved_variables();
     const Tensor &s = kept[1], &stacked = kept[2];
+    at::AutoDispatchBelowADInplaceOrView guard;
     const auto scales = ctx->saved_data["scales"].toDoubleVector();
     const at::ScalarType wide = at::promote_types(s.scalar_type(), at::kFloat);  // of the factors' gradients
     Tensor ds = at::empty_like(s);
@@ -106,7 +107,7 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
       ++side;
     }
     if (ctx->needs_input_grad(0)) {
-      const bool first = small_first(s, kept[3]);
+      const bool first = adds_for_nothing(s, kept[3]);
       Tensor dx = first ? product(ds, stacked) : Tensor();
       for (size_t i = 0; i < dy.size(); ++i) {
         const Tensor& weight = kept[3 + 2 * i];

@@ -77,12 +77,13 @@ Tensor in_good_layout(const Tensor& b, int64_t rows) {
 
 }  // namespace
 
-bool thin_here(const Tensor& a, const Tensor& b) {
+bool thin_here(const Tensor& a, const Tensor& b, bool bias) {
   if (!is_float_on_cpu(a) || composed_only()) return false;
   const bool half = b.is_cpu() && stored_in_half(b) && b.numel() > 0;
   if (!half && !is_float_on_cpu(b)) return false;
-  if (!half && b.numel() <= kSmallWeight && (!mkl_at_full_rate() || (b.size(0) < kNarrow && rows_contiguous(b)))) return true;
-  return a.size(0) < kThinRows && (rows_contiguous(b) || stored_transposed(b));
+  if (a.size(0) < kThinRows) return rows_contiguous(b) || stored_transposed(b) || (!half && b.numel() <= kSmallWeight);
+  if (half || b.numel() > kSmallWeight) return false;
+  return !mkl_at_full_rate() || (b.size(0) < kNarrow && rows_contiguous(b)) || (bias && b.size(1) <= kNarrow);
 }
 
 Tensor thin_product_t(const Tensor& a, const Tensor& b, const Tensor& bias) {

@@ -6,8 +6,9 @@
 
 namespace graft::kernels {
 
-// Whether a [m, k] · bᵀ for b [n, k] is computed here. b may be stored in bfloat16 or float16: it is converted as it is read.
-bool thin_here(const Tensor& a, const Tensor& b);
+// Whether a [m, k] · bᵀ for b [n, k] is computed here. b may be stored in bfloat16 or float16: it is converted as it is read. A bias comes
+// for nothing here, where a library wants its rows written first.
+bool thin_here(const Tensor& a, const Tensor& b, bool bias = false);
 // a · bᵀ + bias → [m, n].
 Tensor thin_product_t(const Tensor& a, const Tensor& b, const Tensor& bias);
 // y += scale · a · bᵀ, y with contiguous rows.

@@ -17,7 +17,7 @@ namespace {
 
 double apart(const Tensor& a, const Tensor& b) { return (a - b).abs().max().item<double>() / std::max(1.0, b.abs().max().item<double>()); }
 
-TEST(Gemm, LargeProductsOfEveryLayout) {
+void expect_products_of_every_layout() {
   at::manual_seed(5);
   const Tensor a = at::randn({610, 300}), b = at::randn({270, 300}), bias = at::randn({270});  // above the size where oneDNN begins
   const Tensor wide = at::randn({610, 400});
@@ -29,6 +29,44 @@ TEST(Gemm, LargeProductsOfEveryLayout) {
   const Tensor row = at::randn({1, 300});
   EXPECT_LT(apart(product_t(row.expand({610, 300}), b), at::mm(row, b.t()).expand({610, 270})), 1e-5);  // strides of zero
   EXPECT_EQ(product_t(a, b).size(0), 610);
+  const Tensor before = at::randn({610, 270});
+  for (const Tensor& weight : {b, b.to(at::kBFloat16)}) {  // sums and scaled products, into rows with gaps
+    const Tensor expected = at::mm(a, weight.to(at::kFloat).t());
+    Tensor sum = at::cat({before, before}, 1).narrow(1, 135, 270), scaled = at::empty({610, 540}).narrow(1, 100, 270);
+    const Tensor sum_before = sum.clone();
+    add_product_t(sum, a, weight, 0.5);
+    EXPECT_LT(apart(sum, sum_before + 0.5 * expected), 1e-5);
+    add_product(sum, a, weight.t());
+    EXPECT_LT(apart(sum, sum_before + 1.5 * expected), 1e-5);
+    product_into(scaled, a, weight.t(), 2);
+    EXPECT_LT(apart(scaled, 2 * expected), 1e-5);
+  }
+}
+
+TEST(Gemm, LargeProductsOfEveryLayout) {
+  for (const bool mkl : {true, false}) {
+    const AssumedMklRate assumed(mkl);
+    expect_products_of_every_layout();
+  }
+}
+
+// Weights that are converted a piece at a time: columns of the result, and sums over the inner size.
+TEST(Gemm, WeightsOfSeveralPieces) {
+  at::manual_seed(8);
+  for (const bool mkl : {true, false}) {
+    const AssumedMklRate assumed(mkl);
+    for (const auto& [n, k] : {std::pair<int64_t, int64_t>{4100, 1100}, {1100, 4100}}) {
+      const Tensor a = at::randn({65, k}), b = at::randn({n, k}).to(at::kBFloat16), bias = at::randn({n});
+      ASSERT_GT(b.numel() * 4, kPieceBytes);
+      const Tensor expected = at::mm(a, b.to(at::kFloat).t());
+      EXPECT_LT(apart(product_t(a, b, bias), expected + bias), 1e-5);
+      Tensor sum = at::ones({65, n});
+      add_product_t(sum, a, b, 0.5);
+      EXPECT_LT(apart(sum, 1 + 0.5 * expected), 1e-5);
+      product_into(sum, a, b.t(), 2);
+      EXPECT_LT(apart(sum, 2 * expected), 1e-5);
+    }
+  }
 }
 
 // Every body of each operation, reached as the operations reach it.
@@ -87,25 +125,26 @@ TEST(AttentionKernels, EveryInstructionSetComputesTheSame) {
     for (const int64_t dim : {8, 20, 64})
       for (const int64_t prefix : {0, 5})
         for (const int64_t window : {0, 33}) {
-          const Tensor q = at::randn({rows, dim}), k = at::randn({prefix + rows, dim}), v = at::randn({prefix + rows, dim}), dy = at::randn({rows, dim});
+          const int64_t heads = window ? 3 : 1;  // that share the keys
+          const Tensor q = at::randn({rows, heads, dim}), k = at::randn({prefix + rows, dim}), v = at::randn({prefix + rows, dim}), dy = at::randn({rows, heads, dim});
           const Tensor leaf_q = q.clone().requires_grad_(), leaf_k = k.clone().requires_grad_(), leaf_v = v.clone().requires_grad_();
           AttentionShape shape(0.3);
           shape.window = window;
           const auto own = [&](const Tensor& x) { return x.narrow(0, prefix, rows).unsqueeze(1); };
           const auto front = [&](const Tensor& x) { return prefix ? x.narrow(0, 0, prefix).unsqueeze(1) : Tensor(); };
           const Tensor expected =
-              packed_attention_composed(leaf_q.unsqueeze(1), own(leaf_k), own(leaf_v), {0, rows}, shape, {front(leaf_k), front(leaf_v)}).squeeze(1);
+              packed_attention_composed(leaf_q, own(leaf_k), own(leaf_v), {0, rows}, shape, {front(leaf_k), front(leaf_v)});
           expected.backward(dy);
           for (auto& [name, kernels] : sets) {
-            const cpu::HeadShape head{rows, prefix, dim, window, 0.3f};
-            Tensor out = at::empty_like(q), lse = at::empty({rows}), dq = at::empty_like(q), dk = at::empty_like(k), dv = at::empty_like(v);
+            const cpu::HeadShape head{rows, prefix, heads, dim, window, 0.3f};
+            Tensor out = at::empty_like(q), lse = at::empty({heads, rows}), dq = at::empty_like(q), dk = at::empty_like(k), dv = at::empty_like(v);
             Tensor scratch = at::full({std::max(cpu::forward_scratch(head), cpu::backward_scratch(head))}, std::nanf(""));
-            const auto of = [&](const Tensor& x, int64_t row = 0) { return cpu::Rows{x.const_data_ptr<float>() + row * dim, dim}; };
-            const auto into = [&](Tensor& x) { return cpu::MutableRows{x.mutable_data_ptr<float>(), dim}; };
+            const auto of = [&](const Tensor& x, int64_t row = 0) { return cpu::Rows{x.const_data_ptr<float>() + row * dim, x.stride(0)}; };
+            const auto into = [&](Tensor& x) { return cpu::MutableRows{x.mutable_data_ptr<float>(), x.stride(0)}; };
             const cpu::HeadInput input{of(q), of(k, prefix), of(v, prefix), of(k), of(v)};
-            kernels->forward(head, input, into(out), lse.mutable_data_ptr<float>(), scratch.mutable_data_ptr<float>());
-            kernels->backward(head, input, of(out), lse.const_data_ptr<float>(), of(dy), into(dq), into(dk), into(dv), scratch.mutable_data_ptr<float>());
-            const std::string what = fmt::format("{}: {} rows, dim {}, prefix {}, window {}", name, rows, dim, prefix, window);
+            kernels->forward(head, input, into(out), into(lse), scratch.mutable_data_ptr<float>());
+            kernels->backward(head, input, of(out), of(lse), of(dy), into(dq), into(dk), into(dv), scratch.mutable_data_ptr<float>());
+            const std::string what = fmt::format("{}: {} rows, {} heads, dim {}, prefix {}, window {}", name, rows, heads, dim, prefix, window);
             EXPECT_LT(apart(out, expected.detach()), 1e-5) << what;
             EXPECT_LT(apart(dq, leaf_q.grad()), 2e-5) << what;
             EXPECT_LT(apart(dk, leaf_k.grad()), 2e-5) << what;

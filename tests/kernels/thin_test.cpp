@@ -117,6 +117,7 @@ TEST(ThinProducts, EveryNumberOfHalfPrecision) {
 }
 
 TEST(ThinProducts, WithSmallWeights) {
+  const AssumedMklRate elsewhere(false);
   at::manual_seed(10);
   const Tensor a = at::randn({301, 48}), dy = at::randn({301, 80});
   for (const int64_t out : {3, 8, 16, 50, 96})
@@ -133,6 +134,22 @@ TEST(ThinProducts, WithSmallWeights) {
       EXPECT_LT(thin_apart(product_over_rows(s, s, at::kFloat), at::mm(s.t(), s)), 1e-5) << out;
       EXPECT_TRUE(product_over_rows(dy, s, at::kFloat).is_contiguous());
     }
+}
+
+// Where MKL has its rate, only what it loses it at is computed here; the results are the same.
+TEST(ThinProducts, BesideAFastLibrary) {
+  const AssumedMklRate fast(true);
+  at::manual_seed(11);
+  const Tensor x = at::randn({301, 48}), s = at::randn({301, 8}), down = at::randn({8, 48}), wide = at::randn({80, 48}), up = at::randn({80, 8}), bias = at::randn({80});
+  EXPECT_TRUE(thin_here(x, down));
+  EXPECT_FALSE(thin_here(x, wide));
+  EXPECT_FALSE(thin_here(s, up));
+  EXPECT_TRUE(thin_here(s, up, /*bias=*/true));
+  EXPECT_TRUE(thin_here(x.narrow(0, 0, 40), wide));  // few rows
+  EXPECT_TRUE(thin_over_rows_here(x, s));
+  EXPECT_FALSE(thin_over_rows_here(x, at::randn({301, 32})));
+  EXPECT_LT(thin_apart(product_t(s, up, bias), at::addmm(bias, s, up.t())), 1e-5);
+  EXPECT_LT(thin_apart(product_over_rows(x, s, at::kFloat), at::mm(x.t(), s)), 1e-5);
 }
 
 TEST(ThinProducts, LowRankLinearsWithoutGradients) {
