@@ -3,8 +3,10 @@
 #include <algorithm>
 
 #include "core/autograd.h"
+#include "core/mapped_file.h"
 #include "kernels/gemm.h"
 #include "kernels/recompute.h"
+#include "kernels/thin.h"
 #include "kernels/twins.h"
 
 namespace graft::kernels {
@@ -172,6 +174,19 @@ std::vector<Tensor> low_rank_linears_composed(const Tensor& x, const std::vector
     outputs.push_back(y);
   }
   return outputs;
+}
+
+Tensor row_norms(const LowRankLinear& linear) {
+  at::NoGradGuard no_grad;
+  if (!low_rank_rows_here(linear.weight, linear.a, linear.b)) return row_norms_composed(linear);
+  const Tensor lengths = low_rank_row_lengths(linear.weight, linear.a, linear.b, linear.scale);
+  let_go(linear.weight);
+  return lengths;
+}
+
+Tensor row_norms_composed(const LowRankLinear& linear) {
+  at::NoGradGuard no_grad;
+  return (linear.weight.detach().to(linear.a.scalar_type()) + at::mm(linear.b, linear.a).mul_(linear.scale)).norm(2, 1);
 }
 
 }  // namespace graft::kernels

@@ -28,7 +28,8 @@ bool stored_transposed(const Tensor& b) { return b.stride(0) == 1 && b.size(0) %
 int64_t pieces_of(int64_t total, int64_t width) { return (total + width - 1) / width; }
 
 bool stored_in_half(const Tensor& b) { return b.scalar_type() == at::kBFloat16 || b.scalar_type() == at::kHalf; }
-cpu::ThinBody body_for(const cpu::ByStorage& bodies, const Tensor& b) {
+template <class Bodies>
+auto body_for(const Bodies& bodies, const Tensor& b) {
   return b.scalar_type() == at::kBFloat16 ? bodies.bf16 : b.scalar_type() == at::kHalf ? bodies.f16 : bodies.f32;
 }
 
@@ -126,6 +127,20 @@ Tensor thin_product_over_rows(const Tensor& a, const Tensor& b) {
   p.y_stride = y.stride(0);
   run_thin(p, b.size(1), cpu::thin_kernels().product_over_rows, 48, 64, /*x_by_row=*/false);
   return y;
+}
+
+bool low_rank_rows_here(const Tensor& weight, const Tensor& a, const Tensor& b) {
+  if (!is_float_on_cpu(a) || !is_float_on_cpu(b) || composed_only() || !rows_contiguous(weight)) return false;
+  return is_float_on_cpu(weight) || (weight.is_cpu() && stored_in_half(weight) && weight.numel() > 0);
+}
+
+Tensor low_rank_row_lengths(const Tensor& weight, const Tensor& a, const Tensor& b, double scale) {
+  const Tensor down = with_contiguous_rows(a), up = with_contiguous_rows(b), lengths = at::empty({weight.size(0)}, a.options());
+  const cpu::LowRankRows rows{weight.size(1),    down.size(0),   weight.const_data_ptr(),   weight.stride(0), up.const_data_ptr<float>(), down.const_data_ptr<float>(),
+                              up.stride(0),      down.stride(0), static_cast<float>(scale), lengths.mutable_data_ptr<float>()};
+  const auto body = body_for(cpu::thin_kernels().lengths, weight);
+  at::parallel_for(0, weight.size(0), std::max<int64_t>(1, kLeastWork / weight.size(1)), [&](int64_t begin, int64_t end) { body(rows, begin, end); });
+  return lengths;
 }
 
 }  // namespace graft::kernels

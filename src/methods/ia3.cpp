@@ -7,6 +7,7 @@
 #include "core/check.h"
 #include "core/torch.h"
 #include "kernels/linear.h"
+#include "kernels/scale.h"
 #include "methods/common/base_params.h"
 #include "methods/common/companions.h"
 #include "methods/common/init.h"
@@ -35,7 +36,8 @@ struct Ia3Edit : WeightEdit {
 
   Tensor linear(const Linear& base, const Tensor& x, bool) const override {
     const Tensor factor = l.flatten().to(x.scalar_type());
-    return feed_forward ? kernels::linear(x * factor, base.weight, base.bias) : kernels::linear(x, base.weight, base.bias) * factor;
+    if (feed_forward) return kernels::linear(kernels::scaled(x, factor), base.weight, base.bias);
+    return kernels::scaled(kernels::linear(x, base.weight, base.bias), factor);
   }
   std::optional<Linear> merged(const Linear& base) const override {
     at::NoGradGuard no_grad;

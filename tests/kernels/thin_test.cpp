@@ -152,6 +152,19 @@ TEST(ThinProducts, BesideAFastLibrary) {
   EXPECT_LT(thin_apart(product_over_rows(x, s, at::kFloat), at::mm(x.t(), s)), 1e-5);
 }
 
+TEST(ThinProducts, LengthsOfChangedRows) {
+  at::manual_seed(12);
+  for (const Isa isa : {Isa::Plain, Isa::Avx2, Isa::Avx512}) {
+    const LimitedIsa limit(isa);
+    for (const auto& [out, in, r] : {std::tuple<int64_t, int64_t, int64_t>{13, 203, 5}, {96, 64, 16}, {1, 7, 2}})
+      for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf}) {
+        const LowRankLinear changed{at::randn({out, in}).to(dtype), {}, at::randn({r, in}), at::randn({r, out}).t(), 0.7};
+        ASSERT_TRUE(low_rank_rows_here(changed.weight, changed.a, changed.b));
+        EXPECT_LT(thin_apart(row_norms(changed), row_norms_composed(changed)), 1e-6) << isa_title(isa) << dtype << out;
+      }
+  }
+}
+
 TEST(ThinProducts, LowRankLinearsWithoutGradients) {
   at::NoGradGuard no_grad;
   at::manual_seed(9);

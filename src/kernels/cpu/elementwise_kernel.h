@@ -29,6 +29,8 @@ struct ElementwiseKernels {
   // dx is written unless null; the slopes of gain and shift over the rows are added to [width] unless null.
   void (*layer_backward)(int64_t rows, int64_t width, const float* x, const float* gain, const float* moments, const float* dy, float* dx,
                          float* gain_slope, float* shift_slope);
+  // The slopes of y = x · factor: dx is written unless null; Σ dy · x over the rows is added to factor_slope [width] unless null.
+  void (*scale_backward)(int64_t rows, int64_t width, const float* x, const float* factor, const float* dy, float* dx, float* factor_slope);
   // y = curve(x), or curve(x) · up where up is not null.
   void (*curve)(Curve curve, int64_t count, const float* x, const float* up, float* y);
   // dx = dy · curve'(x), or with up: dx = dy · up · curve'(x) and dup = dy · curve(x).

@@ -30,12 +30,29 @@ struct DecodeHeads {
   float* out;
 };
 
+// The lengths of the rows of w + scale · b · a: w [rows, in], b [rows, r], a [r, in]; rows lie `stride` entries apart.
+struct LowRankRows {
+  int64_t in, r;
+  const void* w;
+  int64_t w_stride;
+  const float *b, *a;
+  int64_t b_stride, a_stride;
+  float scale;
+  float* lengths;  // [rows]
+};
+
 // Computes the columns begin .. end of y.
 using ThinBody = void (*)(const ThinProduct& p, int64_t begin, int64_t end);
 
 // By the type in which the weight is stored.
 struct ByStorage {
   ThinBody f32, bf16, f16;
+};
+
+// Computes the lengths of the rows begin .. end.
+using LengthsBody = void (*)(const LowRankRows& rows, int64_t begin, int64_t end);
+struct LengthsByStorage {
+  LengthsBody f32, bf16, f16;
 };
 
 struct ThinKernels {
@@ -45,6 +62,7 @@ struct ThinKernels {
   // y [rows, out] = xᵀ · w, summed over the `in` rows of x [in, rows] and w [in, out]; begin and end as above.
   ThinBody product_over_rows;
   void (*decode)(const DecodeHeads& heads);
+  LengthsByStorage lengths;
 };
 
 // The best set for this machine.

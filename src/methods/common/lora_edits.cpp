@@ -4,13 +4,14 @@
 #include "core/torch.h"
 #include "kernels/dropout.h"
 #include "kernels/linear.h"
+#include "kernels/scale.h"
 
 namespace graft {
 
 Tensor LoraEdit::row_norms(const Linear& base) const {
   if (held && held_norms_.defined()) return held_norms_;
   at::NoGradGuard no_grad;
-  return held_norms_ = (base.weight.detach().to(a.scalar_type()) + at::mm(b, a).mul_(scale)).norm(2, 1);
+  return held_norms_ = kernels::row_norms({base.weight, {}, a, b, scale});
 }
 
 std::optional<LowRank> LoraEdit::low_rank(bool training) const {
@@ -23,7 +24,7 @@ Tensor LoraEdit::linear(const Linear& base, const Tensor& x, bool training) cons
   const Tensor factor = magnitude.defined() ? magnitude / row_norms(base) : Tensor();
   const bool frozen = !base.weight.requires_grad();
   if (factor.defined() && frozen && !drops) {  // x' = x: (m/n) ⊙ (W x + s·B A x) + b
-    const Tensor y = kernels::low_rank_linears(x, {{base.weight, {}, a, b, scale}})[0] * factor;
+    const Tensor y = kernels::scaled(kernels::low_rank_linears(x, {{base.weight, {}, a, b, scale}})[0], factor);
     return (base.bias.defined() ? y + base.bias : y).to(x.scalar_type());
   }
   const Tensor dropped = drops ? kernels::dropout(x, dropout) : x;
