@@ -15,17 +15,19 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+// So many keep the threads busy. Not a matter of how many threads there are: sums over heads would depend on it.
+constexpr int64_t kManyTasks = 12;
+
 // The documents of a call and how its tensors lie in memory: [rows, heads, dim].
 struct FlashCall {
   const std::vector<int64_t>& starts;
   double scale;
   int64_t window, heads, kv_heads, dim, prefix;
-  int64_t together;  // query heads of one task: all that share a key head, or one where that would leave threads idle
+  int64_t together;  // query heads of one task: all that share a key head, or one where tasks are few
 
   FlashCall(const Tensor& q, const Tensor& k, const Tensor& prefix_k, const std::vector<int64_t>& documents, double factor, int64_t reach)
       : starts(documents), scale(factor), window(reach), heads(q.size(1)), kv_heads(k.size(1)), dim(q.size(2)), prefix(prefix_k.defined() ? prefix_k.size(0) : 0) {
-    const int threads = at::get_num_threads();
-    together = threads == 1 || this->documents() * kv_heads >= int64_t{4} * threads ? heads / kv_heads : 1;
+    together = this->documents() * kv_heads >= kManyTasks ? heads / kv_heads : 1;
   }
 
   int64_t documents() const { return static_cast<int64_t>(starts.size()) - 1; }
