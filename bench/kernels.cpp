@@ -17,6 +17,7 @@
 #include "kernels/linear.h"
 #include "kernels/norm.h"
 #include "kernels/rope.h"
+#include "kernels/scale.h"
 #include "kernels/twins.h"
 
 namespace graft {
@@ -56,6 +57,7 @@ void add_rowwise(int64_t rows, int64_t width, int64_t inner) {
   add(named("rms_norm trained", width), training({x, gain}, [](auto& t) { return kernels::rms_norm(t[0], t[1], 1e-5); }));
   add(named("layer_norm", width), training({x}, [=](auto& t) { return kernels::layer_norm(t[0], gain, shift, 1e-5); }));
   add(named("layer_norm trained", width), training({x, gain, shift}, [](auto& t) { return kernels::layer_norm(t[0], t[1], t[2], 1e-5); }));
+  add(named("scaled", width), training({x, gain}, [](auto& t) { return kernels::scaled(t[0], t[1]); }));
   const Tensor heads = at::randn({rows, width / 64, 64}), angle = at::randn({rows, 32}), cos = angle.cos(), sin = angle.sin();
   add(named("rope", width), training({heads}, [=](auto& t) { return kernels::rope(t[0], cos, sin); }));
   const Tensor gate = at::randn({rows, inner}), up = at::randn({rows, inner});
@@ -64,6 +66,12 @@ void add_rowwise(int64_t rows, int64_t width, int64_t inner) {
     add(named(name, inner), training({gate}, [=](auto& t) { return kernels::activate(t[0], name); }));
     add(named((std::string(name) + " gated").c_str(), inner), training({gate, up}, [=](auto& t) { return kernels::gated(t[0], t[1], name); }));
   }
+}
+
+// The lengths of the changed rows of a weight that is stored in bfloat16.
+void add_row_norms(int64_t out, int64_t in) {
+  const kernels::LowRankLinear changed{at::randn({out, in}).to(at::kBFloat16), {}, at::randn({16, in}), at::randn({out, 16}), 2};
+  add(fmt::format("row_norms {}x{}", out, in), [=] { kernels::composed_only() ? kernels::row_norms_composed(changed) : kernels::row_norms(changed); });
 }
 
 void add_loss(int64_t rows, int64_t width, int64_t vocab, double label_smoothing = 0) {
@@ -134,6 +142,8 @@ int main(int argc, char** argv) {
   keep_freed_memory();
   at::set_num_threads(thread_count(0));
   at::manual_seed(1);
+  add_row_norms(1536, 576);
+  add_row_norms(8192, 2048);
   add_rowwise(1024, 576, 1536);
   add_rowwise(600, 2048, 8192);
   add_loss(600, 576, 49152);

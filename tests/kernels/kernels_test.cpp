@@ -13,6 +13,7 @@
 #include "kernels/linear.h"
 #include "kernels/norm.h"
 #include "kernels/rope.h"
+#include "kernels/scale.h"
 #include "support/support.h"
 
 namespace graft::kernels {
@@ -97,6 +98,16 @@ TEST_F(Kernels, RmsNorm) {
           [](const Tensors& t) { return Tensors{rms_norm_composed(t[0], t[1], 1e-5)}; }, {random({37, 19}), random({19})});
   compare([](const Tensors& t) { return Tensors{kernels::rms_norm(t[0], t[1], 1e-5)}; },
           [](const Tensors& t) { return Tensors{rms_norm_composed(t[0], t[1], 1e-5)}; }, {random({70, 96}), random({96})}, {1});
+}
+
+TEST_F(Kernels, ScaledColumns) {
+  const auto fused = [](const Tensors& t) { return Tensors{kernels::scaled(t[0], t[1])}; };
+  const auto composed = [](const Tensors& t) { return Tensors{scaled_composed(t[0], t[1])}; };
+  compare(fused, composed, {random({70, 19}), random({19})});
+  compare(fused, composed, {random({37, 96}), random({96})}, {0});
+  compare(fused, composed, {random({37, 96}), random({96})}, {1});
+  compare([](const Tensors& t) { return Tensors{kernels::scaled(t[0].t(), t[1])}; },
+          [](const Tensors& t) { return Tensors{scaled_composed(t[0].t(), t[1])}; }, {random({19, 33}), random({19})});
 }
 
 TEST_F(Kernels, LayerNorm) {
