@@ -182,19 +182,18 @@ TEST_F(Kernels, ActivationsFarOut) {
   }
 }
 
+// Few tasks, one for each query head, and many, one for all heads that share keys.
 TEST_F(Kernels, PackedAttention) {
-  const std::vector<int64_t> starts{0, 5, 6, 40};
-  for (const int64_t kv_heads : {1, 2, 4})
-    for (const bool prefix : {false, true}) {
-      const auto call = [&](auto operation) {
-        return [=](const Tensors& t) {
-          return Tensors{operation(t[0], t[1], t[2], starts, 0.3, prefix ? PrefixRows{t[3], t[4]} : PrefixRows{})};
+  for (const std::vector<int64_t>& starts : {std::vector<int64_t>{0, 5, 6, 40}, {0, 1, 4, 9, 11, 15, 16, 20, 24, 27, 30, 33, 36, 40}})
+    for (const int64_t kv_heads : {1, 2, 4})
+      for (const bool prefix : {false, true}) {
+        const auto call = [&](auto operation) {
+          return [=](const Tensors& t) { return Tensors{operation(t[0], t[1], t[2], starts, 0.3, prefix ? PrefixRows{t[3], t[4]} : PrefixRows{})}; };
         };
-      };
-      Tensors inputs{random({40, 4, 8}), random({40, kv_heads, 8}), random({40, kv_heads, 8})};
-      if (prefix) inputs.insert(inputs.end(), {random({3, kv_heads, 8}), random({3, kv_heads, 8})});
-      compare(call(packed_attention), call(packed_attention_composed), inputs);
-    }
+        Tensors inputs{random({40, 4, 8}), random({40, kv_heads, 8}), random({40, kv_heads, 8})};
+        if (prefix) inputs.insert(inputs.end(), {random({3, kv_heads, 8}), random({3, kv_heads, 8})});
+        compare(call(packed_attention), call(packed_attention_composed), inputs);
+      }
 }
 
 // Windows, soft caps and biases, alone and together; documents shorter and longer than a window and than a block of queries.
