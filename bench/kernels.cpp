@@ -68,7 +68,7 @@ void add_rowwise(int64_t rows, int64_t width, int64_t inner) {
   }
 }
 
-// The lengths of the changed rows of a weight that is stored in bfloat16.
+// The norms of the changed rows of a weight that is stored in bfloat16.
 void add_row_norms(int64_t out, int64_t in) {
   const kernels::LowRankLinear changed{at::randn({out, in}).to(at::kBFloat16), {}, at::randn({16, in}), at::randn({out, 16}), 2};
   add(fmt::format("row_norms {}x{}", out, in), [=] { kernels::composed_only() ? kernels::row_norms_composed(changed) : kernels::row_norms(changed); });

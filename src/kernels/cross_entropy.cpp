@@ -99,7 +99,10 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
       loss += losses_of(logits, targets.narrow(0, begin, n), {scale, softcap}, smoothing, any).sum();
       if (!any) continue;
       const Tensor slopes = logits.to(h.scalar_type());
-      if (Tensor part = need_h ? dh.narrow(0, begin, n) : Tensor(); need_h) product_into(part, slopes, weight, 1);
+      if (need_h) {
+        Tensor part = dh.narrow(0, begin, n);
+        product_into(part, slopes, weight, 1);
+      }
       if (need_w && is_half(h)) dw.add_(at::mm(slopes.t(), x));
       else if (need_w) dw.addmm_(slopes.t(), x);
       if (need_b) db.add_(logits.sum(0, /*keepdim=*/false, db.scalar_type()));

@@ -52,7 +52,7 @@ constexpr int64_t kPiece = kPieceBytes / static_cast<int64_t>(sizeof(float));
 struct Into {
   bool add = false;
   double scale = 1;
-  Tensor bias;  // undefined with add or a scale
+  Tensor bias = {};  // undefined with add or a scale
 };
 
 Tensor same_dtype_product(const Tensor& a, const Tensor& b, const Tensor& bias) {
@@ -109,7 +109,7 @@ void product_t_into(Tensor& y, const Tensor& a, const Tensor& b, const Into& int
   for (int64_t begin = 0; begin < k; begin += columns) {
     const int64_t count = std::min(columns, k - begin);
     same_dtype_product_into(y, a.narrow(1, begin, count), fetched(b.narrow(1, begin, count), dtype),
-                            begin == 0 ? into : Into{.add = true, .scale = into.scale, .bias = {}});
+                            begin == 0 ? into : Into{.add = true, .scale = into.scale});
   }
 }
 
@@ -135,11 +135,11 @@ bool adds_for_nothing(const Tensor& a, const Tensor& b) {
   return a.is_cpu() && a.scalar_type() == at::kFloat && mkl_at_full_rate() && !thin_here(a, b) && !composed_only();
 }
 
-void add_product(Tensor& y, const Tensor& a, const Tensor& b) { product_t_into(y, a, b.t(), {.add = true, .bias = {}}); }
+void add_product(Tensor& y, const Tensor& a, const Tensor& b) { product_t_into(y, a, b.t(), {.add = true}); }
 
-void add_product_t(Tensor& y, const Tensor& a, const Tensor& b, double scale) { product_t_into(y, a, b, {.add = true, .scale = scale, .bias = {}}); }
+void add_product_t(Tensor& y, const Tensor& a, const Tensor& b, double scale) { product_t_into(y, a, b, {.add = true, .scale = scale}); }
 
-void product_into(Tensor& y, const Tensor& a, const Tensor& b, double scale) { product_t_into(y, a, b.t(), {.scale = scale, .bias = {}}); }
+void product_into(Tensor& y, const Tensor& a, const Tensor& b, double scale) { product_t_into(y, a, b.t(), {.scale = scale}); }
 
 Tensor product_over_rows(const Tensor& a, const Tensor& b, at::ScalarType dtype) {
   if (a.is_cuda() && dtype == at::kFloat && a.scalar_type() != at::kFloat && a.scalar_type() != at::kDouble) return at::mm(a.t(), b, dtype);

@@ -1,6 +1,6 @@
 // Products of many rows with a weight. libtorch carries two libraries: MKL behind at::mm, and oneDNN behind its fused inference
-// operations. On Intel's processors MKL is ahead at every size of 64 rows and more; on others it keeps to AVX2 code, so there large float32
-// products go to oneDNN and those with a small weight to kernels/thin.h, as those of few rows do everywhere. oneDNN generates code for each
+// operations. On Intel's processors MKL is ahead from 64 rows on, but where a side is narrow; on others it keeps to AVX2 code, so there large float32
+// products go to oneDNN and those with a small weight to kernels/thin.h, as narrow ones and those of few rows do everywhere. oneDNN generates code for each
 // shape and keeps it: rows are filled up to one of few numbers, and sums over rows (gradients of weights), whose inner size differs from step
 // to step, stay with at::mm.
 #pragma once

@@ -179,9 +179,9 @@ std::vector<Tensor> low_rank_linears_composed(const Tensor& x, const std::vector
 Tensor row_norms(const LowRankLinear& linear) {
   at::NoGradGuard no_grad;
   if (!low_rank_rows_here(linear.weight, linear.a, linear.b)) return row_norms_composed(linear);
-  const Tensor lengths = low_rank_row_lengths(linear.weight, linear.a, linear.b, linear.scale);
+  const Tensor norms = low_rank_row_norms(linear.weight, linear.a, linear.b, linear.scale);
   let_go(linear.weight);
-  return lengths;
+  return norms;
 }
 
 Tensor row_norms_composed(const LowRankLinear& linear) {

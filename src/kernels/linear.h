@@ -25,7 +25,7 @@ struct LowRankLinear {
 std::vector<Tensor> low_rank_linears(const Tensor& x, const std::vector<LowRankLinear>& group, bool values_needed = true);
 std::vector<Tensor> low_rank_linears_composed(const Tensor& x, const std::vector<LowRankLinear>& group);
 
-// The lengths of the rows of weight + scale · B A → [out], without gradients and without that sum as a whole (DoRA, arXiv 2402.09353).
+// The norms of the rows of weight + scale · B A → [out], without gradients and without that sum as a whole (DoRA, arXiv 2402.09353).
 Tensor row_norms(const LowRankLinear& linear);
 Tensor row_norms_composed(const LowRankLinear& linear);
 

@@ -28,8 +28,8 @@ bool stored_transposed(const Tensor& b) { return b.stride(0) == 1 && b.size(0) %
 int64_t pieces_of(int64_t total, int64_t width) { return (total + width - 1) / width; }
 
 bool stored_in_half(const Tensor& b) { return b.scalar_type() == at::kBFloat16 || b.scalar_type() == at::kHalf; }
-template <class Bodies>
-auto body_for(const Bodies& bodies, const Tensor& b) {
+template <class Body>
+Body body_for(const cpu::ByStorage<Body>& bodies, const Tensor& b) {
   return b.scalar_type() == at::kBFloat16 ? bodies.bf16 : b.scalar_type() == at::kHalf ? bodies.f16 : bodies.f32;
 }
 
@@ -134,13 +134,13 @@ bool low_rank_rows_here(const Tensor& weight, const Tensor& a, const Tensor& b) 
   return is_float_on_cpu(weight) || (weight.is_cpu() && stored_in_half(weight) && weight.numel() > 0);
 }
 
-Tensor low_rank_row_lengths(const Tensor& weight, const Tensor& a, const Tensor& b, double scale) {
-  const Tensor down = with_contiguous_rows(a), up = with_contiguous_rows(b), lengths = at::empty({weight.size(0)}, a.options());
+Tensor low_rank_row_norms(const Tensor& weight, const Tensor& a, const Tensor& b, double scale) {
+  const Tensor down = with_contiguous_rows(a), up = with_contiguous_rows(b), norms = at::empty({weight.size(0)}, a.options());
   const cpu::LowRankRows rows{weight.size(1),    down.size(0),   weight.const_data_ptr(),   weight.stride(0), up.const_data_ptr<float>(), down.const_data_ptr<float>(),
-                              up.stride(0),      down.stride(0), static_cast<float>(scale), lengths.mutable_data_ptr<float>()};
-  const auto body = body_for(cpu::thin_kernels().lengths, weight);
+                              up.stride(0),      down.stride(0), static_cast<float>(scale), norms.mutable_data_ptr<float>()};
+  const auto body = body_for(cpu::thin_kernels().row_norms, weight);
   at::parallel_for(0, weight.size(0), std::max<int64_t>(1, kLeastWork / weight.size(1)), [&](int64_t begin, int64_t end) { body(rows, begin, end); });
-  return lengths;
+  return norms;
 }
 
 }  // namespace graft::kernels

@@ -18,8 +18,8 @@ void add_thin_product_t(Tensor& y, const Tensor& a, const Tensor& b, double scal
 bool thin_over_rows_here(const Tensor& a, const Tensor& b);
 Tensor thin_product_over_rows(const Tensor& a, const Tensor& b);
 
-// Whether the rows of weight + scale · b · a, for a [r, in] and b [out, r], are measured here, with the weight as it is stored.
+// Whether the rows of weight + scale · b · a, for a [r, in] and b [out, r], have their norms computed here, with the weight as it is stored.
 bool low_rank_rows_here(const Tensor& weight, const Tensor& a, const Tensor& b);
-Tensor low_rank_row_lengths(const Tensor& weight, const Tensor& a, const Tensor& b, double scale);
+Tensor low_rank_row_norms(const Tensor& weight, const Tensor& a, const Tensor& b, double scale);
 
 }  // namespace graft::kernels

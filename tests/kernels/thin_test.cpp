@@ -152,7 +152,7 @@ TEST(ThinProducts, BesideAFastLibrary) {
   EXPECT_LT(thin_apart(product_over_rows(x, s, at::kFloat), at::mm(x.t(), s)), 1e-5);
 }
 
-TEST(ThinProducts, LengthsOfChangedRows) {
+TEST(ThinProducts, NormsOfChangedRows) {
   at::manual_seed(12);
   for (const Isa isa : {Isa::Plain, Isa::Avx2, Isa::Avx512}) {
     const LimitedIsa limit(isa);

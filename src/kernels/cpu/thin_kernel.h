@@ -30,7 +30,7 @@ struct DecodeHeads {
   float* out;
 };
 
-// The lengths of the rows of w + scale · b · a: w [rows, in], b [rows, r], a [r, in]; rows lie `stride` entries apart.
+// The norms of the rows of w + scale · b · a: w [rows, in], b [rows, r], a [r, in]; rows lie `stride` entries apart.
 struct LowRankRows {
   int64_t in, r;
   const void* w;
@@ -38,31 +38,29 @@ struct LowRankRows {
   const float *b, *a;
   int64_t b_stride, a_stride;
   float scale;
-  float* lengths;  // [rows]
+  float* norms;  // [rows]
 };
 
 // Computes the columns begin .. end of y.
 using ThinBody = void (*)(const ThinProduct& p, int64_t begin, int64_t end);
 
-// By the type in which the weight is stored.
-struct ByStorage {
-  ThinBody f32, bf16, f16;
-};
+// Computes the norms of the rows begin .. end.
+using RowNormsBody = void (*)(const LowRankRows& rows, int64_t begin, int64_t end);
 
-// Computes the lengths of the rows begin .. end.
-using LengthsBody = void (*)(const LowRankRows& rows, int64_t begin, int64_t end);
-struct LengthsByStorage {
-  LengthsBody f32, bf16, f16;
+// By the type in which the weight is stored.
+template <class Body>
+struct ByStorage {
+  Body f32, bf16, f16;
 };
 
 struct ThinKernels {
-  ByStorage product;
+  ByStorage<ThinBody> product;
   // y [rows, out] = x [rows, in] · w for a weight stored as [in, out]; begin and end are multiples of 16.
-  ByStorage product_stored_transposed;
+  ByStorage<ThinBody> product_stored_transposed;
   // y [rows, out] = xᵀ · w, summed over the `in` rows of x [in, rows] and w [in, out]; begin and end as above.
   ThinBody product_over_rows;
   void (*decode)(const DecodeHeads& heads);
-  LengthsByStorage lengths;
+  ByStorage<RowNormsBody> row_norms;
 };
 
 // The best set for this machine.

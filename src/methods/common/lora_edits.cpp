@@ -10,7 +10,6 @@ namespace graft {
 
 Tensor LoraEdit::row_norms(const Linear& base) const {
   if (held && held_norms_.defined()) return held_norms_;
-  at::NoGradGuard no_grad;
   return held_norms_ = kernels::row_norms({base.weight, {}, a, b, scale});
 }
 
