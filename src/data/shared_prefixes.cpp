@@ -1,6 +1,7 @@
 #include "data/shared_prefixes.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "data/examples.h"
@@ -22,9 +23,11 @@ int64_t common_beginning(const PackedSequence& a, const PackedSequence& b) {
 // The tree of a sorted run of sequences, written out depth first.
 class Tree {
  public:
-  Tree(const std::vector<PackedSequence>& sequences, std::span<const int64_t> run) : sequences_(sequences), run_(run) {
+  Tree(const std::vector<PackedSequence>& sequences, std::span<const int64_t> run, int64_t virtual_rows) : sequences_(sequences), run_(run) {
     for (size_t i = 0; i + 1 < run.size(); ++i) common_.push_back(common_beginning(sequences[run[i]], sequences[run[i + 1]]));
-    grow(0, run.size(), 0, -1);
+    const bool root = virtual_rows > 0 && run.size() > 1;
+    if (root) add_document({}, 0, {}, -1, -1);
+    grow(0, run.size(), 0, root ? 0 : -1);
   }
   PackedSequences packed;
 
@@ -65,12 +68,13 @@ class Tree {
 
 }  // namespace
 
-bool can_share_prefixes(const ModelConfig& config, const Sites& sites) {
-  if (sites.reads() == Reads::Document) return false;
-  return std::none_of(config.ropes.begin(), config.ropes.end(), [](const Rope& rope) { return rope.kind == "dynamic" || rope.kind == "longrope"; });
+Sharing sharing_of(const ModelConfig& config, const Sites& sites) {
+  const bool by_length = std::any_of(config.ropes.begin(), config.ropes.end(), [](const Rope& rope) { return rope.kind == "dynamic" || rope.kind == "longrope"; });
+  return {!by_length && sites.reads() < Reads::Batch, sites.input_row_count()};
 }
 
-std::vector<PackedSequences> pack_sequences(const std::vector<PackedSequence>& sequences, int64_t tokens, bool share) {
+std::vector<PackedSequences> pack_sequences(const std::vector<PackedSequence>& sequences, int64_t tokens, const Sharing& sharing) {
+  const bool share = sharing.allowed;
   std::vector<int64_t> order(sequences.size());
   std::iota(order.begin(), order.end(), int64_t{0});
   if (share)
@@ -90,7 +94,7 @@ std::vector<PackedSequences> pack_sequences(const std::vector<PackedSequence>& s
     }
     const std::span<const int64_t> run(order.data() + begin, end - begin);
     if (share) {
-      all.push_back(Tree(sequences, run).packed);
+      all.push_back(Tree(sequences, run, sharing.virtual_rows).packed);
     } else {
       all.emplace_back();
       for (const int64_t i : run) {
@@ -101,6 +105,29 @@ std::vector<PackedSequences> pack_sequences(const std::vector<PackedSequence>& s
     begin = end;
   }
   return all;
+}
+
+Batch share_beginnings(const Batch& batch, const Sharing& sharing) {
+  if (!sharing.allowed || batch.documents() < 2) return batch;
+  std::vector<PackedSequence> sequences;
+  std::vector<std::vector<TokenSpan>> skipped(static_cast<size_t>(batch.documents()));
+  auto next = batch.predict.begin();
+  for (int64_t d = 0; d < batch.documents(); ++d) {
+    const int64_t begin = batch.starts[d], end = batch.starts[d + 1];
+    PackedSequence s{std::span(batch.ids).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin)), end - begin};
+    int64_t last = -1;  // target before this one
+    for (; next != batch.predict.end() && *next < end; ++next) {
+      const int64_t target = *next + 1 - begin;
+      if (last < 0) s.learned_from = target;
+      else if (target > last + 1) skipped[d].push_back({last + 1, target});
+      last = target;
+    }
+    if (last >= 0 && last + 1 < end - begin) skipped[d].push_back({last + 1, end - begin});
+    s.skipped = skipped[d];
+    sequences.push_back(s);
+  }
+  Batch shared = std::move(pack_sequences(sequences, std::numeric_limits<int64_t>::max(), sharing)[0].batch);
+  return shared.rows(sharing.virtual_rows) < batch.rows(sharing.virtual_rows) ? shared : batch;
 }
 
 }  // namespace graft

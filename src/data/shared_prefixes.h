@@ -1,5 +1,5 @@
-// Sequences that begin alike (one instruction in front of all rows, one prompt in front of many choices) as packed batches in which
-// what they share is computed once.
+// Sequences that begin alike (one instruction in front of all rows, one prompt in front of many choices, an adapter's virtual rows) as
+// packed batches in which what they share is computed once.
 #pragma once
 #include <span>
 #include <vector>
@@ -23,11 +23,22 @@ struct PackedSequences {
   std::vector<int64_t> sequence;
 };
 
-// Whether a document's keys depend on nothing that stands behind them. "dynamic" and "longrope" rotate by the whole length; an edit may read whole documents.
-bool can_share_prefixes(const ModelConfig& config, const Sites& sites);
+// What documents may share.
+struct Sharing {
+  bool allowed = false;      // else every sequence is whole
+  int64_t virtual_rows = 0;  // in front of every sequence: a document without tokens holds them for all
+};
+
+// Allowed where a document's keys depend on nothing that stands behind them ("dynamic" and "longrope" rotate by the whole length) and no edit
+// reads more than single documents' beginnings.
+Sharing sharing_of(const ModelConfig& config, const Sites& sites);
 
 // Batches of about `tokens` rows, shared beginnings counted once. Every sequence keeps a document of its own, which holds at least
-// its last token and all positions from which something is learned. Without `share`: whole sequences in the order given.
-std::vector<PackedSequences> pack_sequences(const std::vector<PackedSequence>& sequences, int64_t tokens, bool share);
+// its last token and all positions from which something is learned. Without sharing: whole sequences in the order given.
+std::vector<PackedSequences> pack_sequences(const std::vector<PackedSequence>& sequences, int64_t tokens, const Sharing& sharing);
+
+// A batch of whole documents with what they share computed once: the same losses and gradients but for the order of sums. As it is where
+// nothing would be saved.
+Batch share_beginnings(const Batch& batch, const Sharing& sharing);
 
 }  // namespace graft

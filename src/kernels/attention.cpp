@@ -26,10 +26,27 @@ Tensor for_heads(const Tensor& rows, int64_t heads) {
 
 Tensor with_rows_in_front(const Tensor& x, const Tensor& front) { return front.defined() ? at::cat({front, x}, 0) : x; }
 
-}  // namespace
+// Calls `attention` for all neighbours with the same parent, behind what they continue.
+template <class Attention>
+Tensor by_parent(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, const AttentionShape& shape, const PrefixRows& prefix,
+                 const Attention& attention) {
+  if (shape.parents.empty()) return attention(q, k, v, starts, shape, prefix);
+  AttentionShape part_shape = shape;
+  part_shape.device_starts = Tensor();
+  part_shape.parents.clear();
+  std::vector<Tensor> outputs;
+  const size_t documents = starts.size() - 1;
+  for (size_t first = 0, end = 0; first < documents; first = end) {
+    const int64_t begin = starts[first], parent = shape.parents[first];
+    std::vector<int64_t> part{0};
+    for (end = first; end < documents && shape.parents[end] == parent; ++end) part.push_back(starts[end + 1] - begin);
+    const auto of = [&](const Tensor& x) { return x.narrow(0, begin, part.back()); };
+    outputs.push_back(attention(of(q), of(k), of(v), part, part_shape, rows_in_front(k, v, prefix, starts, shape.parents, parent)));
+  }
+  return at::cat(outputs);
+}
 
-Tensor packed_attention_composed(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, const AttentionShape& shape,
-                                 const PrefixRows& prefix) {
+Tensor whole_documents_composed(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, const AttentionShape& shape, const PrefixRows& prefix) {
   std::vector<Tensor> outputs;
   const int64_t heads = q.size(1), extra = prefix.k.defined() ? prefix.k.size(0) : 0;
   for (size_t d = 0; d + 1 < starts.size(); ++d) {
@@ -49,13 +66,33 @@ Tensor packed_attention_composed(const Tensor& q, const Tensor& k, const Tensor&
   return at::cat(outputs, 0);
 }
 
+}  // namespace
+
+PrefixRows rows_in_front(const Tensor& k, const Tensor& v, const PrefixRows& prefix, const std::vector<int64_t>& starts, const std::vector<int64_t>& parents, int64_t parent) {
+  if (parent < 0) return prefix;
+  std::vector<Tensor> keys, values;
+  for (int64_t d = parent; d >= 0; d = parents[d]) {
+    keys.insert(keys.begin(), k.narrow(0, starts[d], starts[d + 1] - starts[d]));
+    values.insert(values.begin(), v.narrow(0, starts[d], starts[d + 1] - starts[d]));
+  }
+  if (prefix.k.defined()) {
+    keys.insert(keys.begin(), prefix.k);
+    values.insert(values.begin(), prefix.v);
+  }
+  return keys.size() == 1 ? PrefixRows{keys[0], values[0]} : PrefixRows{at::cat(keys), at::cat(values)};
+}
+
+Tensor packed_attention_composed(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, const AttentionShape& shape,
+                                 const PrefixRows& prefix) {
+  return by_parent(q, k, v, starts, shape, prefix, whole_documents_composed);
+}
+
 Tensor packed_attention(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, const AttentionShape& shape,
                         const PrefixRows& prefix) {
   if (composed_only()) return packed_attention_composed(q, k, v, starts, shape, prefix);
   const bool plain = shape.softcap == 0 && !shape.key_bias.defined();
-  if (plain && q.is_cpu() && q.scalar_type() == at::kFloat) return flash_attention(q, k, v, starts, shape.scale, shape.window, prefix);
-  if (varlen_attention_fits(q, shape)) return varlen_attention(q, k, v, starts, shape, prefix);
-  return block_attention(q, k, v, starts, shape, prefix);
+  if (plain && q.is_cpu() && q.scalar_type() == at::kFloat) return flash_attention(q, k, v, {starts, shape.parents}, shape.scale, shape.window, prefix);
+  return by_parent(q, k, v, starts, shape, prefix, varlen_attention_fits(q, shape) ? varlen_attention : block_attention);
 }
 
 Tensor decode_attention_composed(const Tensor& q, const CachedRows& cache, const std::vector<int64_t>& lengths, const AttentionShape& shape) {

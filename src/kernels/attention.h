@@ -21,16 +21,22 @@ struct AttentionShape {
   // first: ALiBi (arXiv 2108.12409). Gets no gradient.
   Tensor key_bias;
   Tensor device_starts;  // the documents' starts as int32 where q lies, for calls that share them; undefined: made where they are needed
+  // Empty, or for each document the earlier one whose keys (and those that it continues in turn) it sees between the prefix rows and its own; -1: none.
+  std::vector<int64_t> parents;
 };
 
 // q [tokens, heads, head_dim]; k, v [tokens, kv_heads, head_dim] with kv_heads dividing heads (arXiv 2305.13245);
 // starts: first token of each document, the last entry is tokens. → [tokens, heads, head_dim]
 // Plain scores, with or without a window, take flash_attention (CPU) or varlen_attention (GPU) where these run; the rest is computed
-// by tensor operations for a block of queries at a time, against the keys in reach. [tokens, tokens] never exists.
+// by tensor operations for a block of queries at a time, against the keys in reach. [tokens, tokens] never exists. Where documents
+// continue others, flash_attention reads the keys where they are, and the rest is one call for all neighbours with the same parent.
 Tensor packed_attention(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, const AttentionShape& shape,
                         const PrefixRows& prefix = {});
 Tensor packed_attention_composed(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, const AttentionShape& shape,
                                  const PrefixRows& prefix = {});
+
+// What documents behind `parent` see in front of their own rows: prefix rows, then the rows of k and v that they continue. parents: as AttentionShape has them.
+PrefixRows rows_in_front(const Tensor& k, const Tensor& v, const PrefixRows& prefix, const std::vector<int64_t>& starts, const std::vector<int64_t>& parents, int64_t parent);
 
 // Keys or values of past tokens: rows [slots, kv_heads, capacity, head_dim], so that a head's tokens lie behind one another.
 // Sequence i of a batch lives in slot slots[i].

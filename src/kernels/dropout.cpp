@@ -11,11 +11,12 @@ namespace {
 
 // What each device draws from; the CPU's state tells all of them, see seed_dropout.
 struct Generators {
-  uint64_t seed = 0;
+  uint64_t seed = 0, draws = 0;
   at::Generator cpu = at::detail::createCPUGenerator(0);
   std::map<c10::DeviceIndex, at::Generator> cuda;
 
   at::Generator& of(const at::Device& device) {
+    ++draws;
     if (!device.is_cuda()) return cpu;
     const auto found = cuda.find(device.index());
     if (found != cuda.end()) return found->second;
@@ -39,6 +40,8 @@ Tensor dropout(const Tensor& x, double p) {
 Tensor normal_noise(at::IntArrayRef shape, const at::TensorOptions& options) {
   return at::empty(shape, options.requires_grad(false)).normal_(0, 1, generators().of(options.device()));
 }
+
+uint64_t random_draws() { return generators().draws; }
 
 void seed_dropout(uint64_t seed) {
   auto& all = generators();

@@ -12,6 +12,9 @@ Tensor dropout(const Tensor& x, double p);
 // Values of a standard normal distribution from the same generators.
 Tensor normal_noise(at::IntArrayRef shape, const at::TensorOptions& options);
 
+// How often this thread has drawn from them.
+uint64_t random_draws();
+
 void seed_dropout(uint64_t seed);
 struct DropoutState {
   uint64_t seed = 0;

@@ -8,8 +8,12 @@
 
 namespace graft::kernels {
 
+// The documents of a call and what they continue, as packed_attention has them.
+struct PackedDocuments {
+  const std::vector<int64_t>&starts, &parents;
+};
+
 // As packed_attention, for float32 tensors on a CPU. window above 0: a query sees the last `window` keys up to itself.
-Tensor flash_attention(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, double scale, int64_t window,
-                       const PrefixRows& prefix);
+Tensor flash_attention(const Tensor& q, const Tensor& k, const Tensor& v, const PackedDocuments& documents, double scale, int64_t window, const PrefixRows& prefix);
 
 }  // namespace graft::kernels

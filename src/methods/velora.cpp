@@ -78,6 +78,7 @@ struct VeLoraEdit : LoraEdit {
   const VeLoraOptions* options = nullptr;
   Tensor vector;  // [piece], zero until it is made
 
+  Reads reads() const override { return Reads::Batch; }  // the vector is a mean over rows
   std::optional<LowRank> low_rank(bool training) const override {
     return at::GradMode::is_enabled() || held ? std::nullopt : LoraEdit::low_rank(training);
   }

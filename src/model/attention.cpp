@@ -37,36 +37,18 @@ kernels::PrefixRows scaled_for(const KvRows& extra, int64_t document) {
   return {extra.front.k * factors[0], extra.front.v * factors[1]};
 }
 
-// What documents behind `parent` see in front of their own rows: prefix rows, then the rows of the documents that they continue.
-kernels::PrefixRows rows_in_front(const Tensor& k, const Tensor& v, const kernels::PrefixRows& prefix, const Pass& pass, int64_t parent) {
-  if (parent < 0) return prefix;
-  std::vector<Tensor> keys, values;
-  for (int64_t d = parent; d >= 0; d = pass.parent(d)) {
-    const int64_t begin = pass.starts[d], rows = pass.starts[d + 1] - begin;
-    keys.insert(keys.begin(), k.narrow(0, begin, rows));
-    values.insert(values.begin(), v.narrow(0, begin, rows));
-  }
-  if (prefix.k.defined()) {
-    keys.insert(keys.begin(), prefix.k);
-    values.insert(values.begin(), prefix.v);
-  }
-  return keys.size() == 1 ? kernels::PrefixRows{keys[0], values[0]} : kernels::PrefixRows{at::cat(keys), at::cat(values)};
-}
-
-// Neighbours that continue the same document, and see the same rows in front, are one call.
+// A call for each document where each sees other rows in front.
 Tensor attend_whole(const Heads& h, const KvRows& extra, const kernels::AttentionShape& shape, const Pass& pass) {
-  if (pass.parents.empty() && !extra.factors.defined()) return kernels::packed_attention(h.q, h.k, h.v, pass.starts, shape, extra.front);
-  kernels::AttentionShape part_shape = shape;
-  part_shape.device_starts = Tensor();
+  if (!extra.factors.defined()) return kernels::packed_attention(h.q, h.k, h.v, pass.starts, shape, extra.front);
+  kernels::AttentionShape own_shape = shape;
+  own_shape.device_starts = Tensor();
+  own_shape.parents.clear();
   std::vector<Tensor> outputs;
-  for (int64_t first = 0, end = 0; first < pass.documents(); first = end) {
-    const int64_t begin = pass.starts[first];
-    std::vector<int64_t> starts{0};
-    for (end = first; end < pass.documents() && pass.parent(end) == pass.parent(first) && (end == first || !extra.factors.defined()); ++end)
-      starts.push_back(pass.starts[end + 1] - begin);
-    const auto of = [&](const Tensor& x) { return x.narrow(0, begin, starts.back()); };
-    outputs.push_back(
-        kernels::packed_attention(of(h.q), of(h.k), of(h.v), starts, part_shape, rows_in_front(h.k, h.v, scaled_for(extra, first), pass, pass.parent(first))));
+  for (int64_t d = 0; d < pass.documents(); ++d) {
+    const int64_t begin = pass.starts[d], rows = pass.starts[d + 1] - begin;
+    const auto of = [&](const Tensor& x) { return x.narrow(0, begin, rows); };
+    outputs.push_back(kernels::packed_attention(of(h.q), of(h.k), of(h.v), {0, rows}, own_shape,
+                                                kernels::rows_in_front(h.k, h.v, scaled_for(extra, d), pass.starts, pass.parents, pass.parent(d))));
   }
   return at::cat(outputs);
 }
@@ -81,7 +63,7 @@ Tensor attend_cached(int64_t layer, const Heads& h, const KvRows& extra, const k
     CHECK_THAT(static_cast<int64_t>(documents.size()) == cache.sequences(), "the cache holds {} sequences, the batch {}", cache.sequences(), documents.size());
     for (int64_t i = 0; i < cache.sequences(); ++i) {
       const int64_t begin = pass.starts[documents[i]], rows = pass.starts[documents[i] + 1] - begin, slot = cache.slots[i];
-      const auto front = rows_in_front(h.k, h.v, scaled_for(extra, documents[i]), pass, pass.parent(documents[i]));
+      const auto front = kernels::rows_in_front(h.k, h.v, scaled_for(extra, documents[i]), pass.starts, pass.parents, pass.parent(documents[i]));
       const int64_t count = front.k.defined() ? front.k.size(0) : 0;
       if (count) {
         store_rows(keys, slot, 0, front.k);
@@ -126,6 +108,7 @@ Tensor attend(const Model& model, int64_t i, const Heads& plain, const KvRows& e
   shape.softcap = c.attention_softcap;
   shape.key_bias = pass.key_bias;
   shape.device_starts = pass.device_starts;
+  shape.parents = pass.parents;
   for (auto& [rows, result] : beside) result = attend_beside(h.q, rows, layer.scale);
   const Tensor out = pass.cache ? attend_cached(i, h, extra, shape, pass) : attend_whole(h, extra, shape, pass);
   return out.reshape({h.q.size(0), c.heads * c.head_dim});

@@ -19,6 +19,12 @@ struct Batch {
   int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
   int64_t documents() const { return starts.empty() ? 0 : static_cast<int64_t>(starts.size()) - 1; }
   int64_t parent(int64_t document) const { return parents.empty() ? -1 : parents[static_cast<size_t>(document)]; }
+  // Rows of a pass with so many virtual ones in front of every document that continues no other.
+  int64_t rows(int64_t virtual_rows) const {
+    int64_t rows = tokens();
+    for (int64_t d = 0; d < documents(); ++d) rows += parent(d) < 0 ? virtual_rows : 0;
+    return rows;
+  }
   int64_t supervised() const { return static_cast<int64_t>(predict.size()); }
 };
 

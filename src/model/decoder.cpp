@@ -180,7 +180,7 @@ Tensor loss_sum(const Model& model, const Sites& sites, const Batch& batch, cons
   Pass pass = lay_out(model, sites, batch);
   pass.recomputed = recomputed;
   pass.wanted = pass.predict;
-  // Virtual rows are alike in all documents: those of the first one stand for all.
+  // Virtual rows are alike in front of all sequences: those of the first document stand for all.
   const auto learned = at::GradMode::is_enabled() ? sites.learned_rows() : std::vector<InputEdit::Learned>{};
   if (!learned.empty()) {
     std::vector<int64_t> rows;
@@ -199,7 +199,7 @@ Tensor loss_sum(const Model& model, const Sites& sites, const Batch& batch, cons
   for (int64_t i = 0, end = 0; i < virtual_rows; i = end) {  // rows of one weight together
     std::vector<int64_t> targets;
     for (end = i; end < virtual_rows && learned[end].weight == learned[i].weight; ++end) targets.push_back(learned[end].next_token);
-    const Tensor term = loss(all.narrow(0, i, end - i), index_tensor(targets, model.device())) * (learned[i].weight * static_cast<double>(batch.documents()));
+    const Tensor term = loss(all.narrow(0, i, end - i), index_tensor(targets, model.device())) * (learned[i].weight * static_cast<double>(pass.last_documents().size()));
     total = total + (term - term.detach());
   }
   return total;

@@ -9,8 +9,9 @@
 namespace graft {
 
 // What an edit must know beside the rows that it gets. Position: where they stand in their documents, so that all rows come to it.
-// Document: what stands behind them too, so that documents do not share their beginnings.
-enum class Reads : uint8_t { Row, Position, Document };
+// Batch: all rows together, each as often as it stands there, so that documents do not share their beginnings. Document: what stands
+// behind rows in their documents too.
+enum class Reads : uint8_t { Row, Position, Batch, Document };
 
 // The documents that a pass' rows belong to. A position counts a document's own tokens from 0; virtual rows stand in front of it.
 // The prompt is what stands in front of the first token that is learned, or what a generation starts from. Where nothing is learned, or all

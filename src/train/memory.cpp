@@ -125,7 +125,7 @@ RecomputeRule usual_recomputation(Adapted& adapted) {
   const double most = 4.0 * static_cast<double>(adapted.model.layers()) * static_cast<double>(24 * c.width + 12 * c.heads * c.head_dim + 8 * c.mlp_width);
   auto model = std::make_shared<std::optional<MemoryModel>>();
   return [&adapted, limit, most, model](const Batch& batch) {
-    const int64_t tokens = batch.tokens() + batch.documents() * adapted.sites.input_row_count();
+    const int64_t tokens = batch.rows(adapted.sites.input_row_count());
     if (most * static_cast<double>(tokens) < static_cast<double>(limit)) return Recomputed{};
     if (!*model) model->emplace(adapted, "adamw", false);
     const int64_t layers = (*model)->layers();

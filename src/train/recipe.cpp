@@ -173,14 +173,15 @@ std::unique_ptr<Prepared> prepare(Recipe recipe, bool calibrates) {
 }
 
 struct LargestStep {
-  int64_t documents = 0, tokens = 0, supervised = 0;  // of the micro-batch with the most tokens, virtual ones included
+  int64_t documents = 0, tokens = 0, supervised = 0;  // of the micro-batch with the most tokens, virtual ones included, shared ones counted once
 };
 
-LargestStep largest_step(const Prepared& p) {
+LargestStep largest_step(Prepared& p) {
+  const Sharing sharing = training_sharing(p.adapted);
   LargestStep largest;
   for (int64_t step = 0; step < std::min<int64_t>(p.steps, 20'000); ++step)
     for (auto& batch : p.order->batches(step)) {
-      const int64_t tokens = batch.tokens() + batch.documents() * p.adapted.sites.input_row_count();
+      const int64_t tokens = share_beginnings(batch, sharing).rows(p.adapted.sites.input_row_count());
       if (tokens > largest.tokens) largest = {batch.documents(), tokens, batch.supervised()};
     }
   return largest;
@@ -206,17 +207,18 @@ RecomputeRule recompute_rule(Prepared& p) {
                 fits > 0 ? fmt::format("about {} tokens fit: a smaller --batch-size with more --grad-accum, or a shorter --max-length", fits) : "not even one token fits: give more memory");
   }
   return [model, limit, &p](const Batch& batch) {
-    return model.fitting(batch.tokens() + batch.documents() * p.adapted.sites.input_row_count(), batch.supervised(), limit).value_or(Recomputed{0, Recomputed::kAll});
+    return model.fitting(batch.rows(p.adapted.sites.input_row_count()), batch.supervised(), limit).value_or(Recomputed{0, Recomputed::kAll});
   };
 }
 
 double held_out_loss(const Adapted& adapted, const std::vector<Example>& held_out) {
+  const Sharing sharing = sharing_of(adapted.model.config, adapted.sites);
   double sum = 0;
   int64_t count = 0;
   for (size_t i = 0; i < held_out.size(); i += 16) {
     std::vector<const Example*> rows;
     for (size_t j = i; j < std::min(held_out.size(), i + 16); ++j) rows.push_back(&held_out[j]);
-    const Batch batch = pack(rows);
+    const Batch batch = share_beginnings(pack(rows), sharing);
     at::NoGradGuard no_grad;
     sum += token_losses(adapted.model, adapted.sites, batch).sum().item<double>();
     count += batch.supervised();

@@ -39,7 +39,21 @@ struct TrainingMode {
   Sites& sites_;
 };
 
+// Whether a training pass draws random numbers.
+bool draws(Adapted& adapted) {
+  at::NoGradGuard no_grad;
+  const TrainingMode mode(adapted.sites);
+  const uint64_t before = kernels::random_draws();
+  loss_sum(adapted.model, adapted.sites, Batch{{0, 0}, {0, 2}, {0}, {}});
+  return kernels::random_draws() != before;
+}
+
 }  // namespace
+
+Sharing training_sharing(Adapted& adapted) {
+  const Sharing sharing = sharing_of(adapted.model.config, adapted.sites);
+  return sharing.allowed && adapted.model.device().is_cpu() && !draws(adapted) ? sharing : Sharing{};
+}
 
 Json StepRecord::to_json() const {
   return {{"step", step}, {"loss", loss}, {"grad_norm", grad_norm}, {"lr", lr}, {"tokens", tokens}, {"supervised", supervised},
@@ -50,6 +64,7 @@ Trainer::Trainer(Adapted& adapted, const OptimConfig& config, int64_t steps, uin
     : adapted_(adapted), config_(with_rate(config, *adapted.row)), optimizer_(adapted.method->params(), config_), steps_(steps), warmup_(warmup_steps(config.warmup, steps)),
       seed_(seed), recompute_(std::move(recompute)) {
   adapted.method->start_training(steps);
+  sharing_ = training_sharing(adapted);
 }
 
 double Trainer::learning_rate(int64_t step) const {
@@ -68,12 +83,14 @@ StepRecord Trainer::step(const std::vector<Batch>& micro_batches) {
   if (record.supervised == 0) input_error("train", fmt::format("step {} has no supervised token", record.step), "check --max-length and the data's completions");
   kernels::seed_dropout(mix_seed(seed_, "dropout " + std::to_string(done_)));
   const TrainingMode mode(adapted_.sites);
+  std::vector<Batch> batches;
+  for (auto& batch : micro_batches)
+    if (batch.supervised() > 0) batches.push_back(share_beginnings(batch, sharing_));
   std::vector<Recomputed> recomputed;  // decided before there are gradients: the rule may look at the model
-  for (auto& batch : micro_batches) recomputed.push_back(recompute_ ? recompute_(batch) : Recomputed{});
+  for (auto& batch : batches) recomputed.push_back(recompute_ ? recompute_(batch) : Recomputed{});
   std::vector<Tensor> scalars;
-  for (size_t i = 0; i < micro_batches.size(); ++i) {
-    const Batch& batch = micro_batches[i];
-    if (batch.supervised() == 0) continue;
+  for (size_t i = 0; i < batches.size(); ++i) {
+    const Batch& batch = batches[i];
     const Tensor loss = loss_sum(adapted_.model, adapted_.sites, batch, recomputed[i],
                                  {.label_smoothing = config_.label_smoothing, .chunk_bytes = recomputed[i].blocks > 0 ? kernels::kSmallChunk : 0});
     scalars.push_back(loss.detach());

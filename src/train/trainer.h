@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <functional>
 
+#include "data/shared_prefixes.h"
 #include "methods/method.h"
 #include "model/pass.h"
 #include "optim/optimizer.h"
@@ -24,7 +25,11 @@ struct StepRecord {
 // What is computed again for a micro-batch, so that its step fits into memory (train/memory.h). Never changes a number.
 using RecomputeRule = std::function<Recomputed(const Batch&)>;
 
-// Runs optimizer steps on an adapted model.
+// What the documents of a training step may share. Nothing where each row draws numbers of its own (dropout): beginnings that are alike
+// differ then. Nothing on a GPU, where every further call of the attention costs more than a few tokens do.
+Sharing training_sharing(Adapted& adapted);
+
+// Runs optimizer steps on an adapted model. What the documents of a micro-batch begin with is computed once where training_sharing allows it.
 class Trainer {
  public:
   // `steps` is the planned total, which the schedule needs. `seed` drives dropout, step by step.
@@ -46,6 +51,7 @@ class Trainer {
   int64_t steps_, warmup_, done_ = 0;
   uint64_t seed_;
   RecomputeRule recompute_;
+  Sharing sharing_;
 };
 
 // What the loop around the steps needs from outside.

@@ -11,6 +11,7 @@
 #include "model/loader.h"
 #include "support/conformance.h"
 #include "support/support.h"
+#include "train/trainer.h"
 
 namespace graft {
 namespace {
@@ -55,7 +56,7 @@ struct Sequences {
 
 TEST(SharedPrefixes, TheTreeHoldsEverySequenceAndItsTargetsOnce) {
   const Sequences s;
-  const auto plain = pack_sequences(s.all, 4096, false), shared = pack_sequences(s.all, 4096, true);
+  const auto plain = pack_sequences(s.all, 4096, {}), shared = pack_sequences(s.all, 4096, {true});
   ASSERT_EQ(plain.size(), 1u);
   ASSERT_EQ(shared.size(), 1u);
   const Batch& batch = shared[0].batch;
@@ -80,19 +81,35 @@ TEST(SharedPrefixes, TheTreeHoldsEverySequenceAndItsTargetsOnce) {
 TEST(SharedPrefixes, SmallBatchesHoldEverySequenceToo) {
   const Sequences s;
   int64_t sequences = 0, supervised = 0, largest = 0;
-  for (auto& packed : pack_sequences(s.all, 40, true)) {
+  for (auto& packed : pack_sequences(s.all, 40, {true})) {
     for (const int64_t i : packed.sequence) sequences += i >= 0;
     supervised += packed.batch.supervised();
     largest = std::max(largest, packed.batch.tokens());
   }
   EXPECT_EQ(sequences, static_cast<int64_t>(s.ids.size()));
-  EXPECT_EQ(supervised, pack_sequences(s.all, 4096, false)[0].batch.supervised());
+  EXPECT_EQ(supervised, pack_sequences(s.all, 4096, {})[0].batch.supervised());
   EXPECT_LE(largest, 40);
 }
 
-std::vector<double> losses_by_sequence(const Adapted& adapted, const Sequences& s, bool share) {
+TEST(SharedPrefixes, ABatchOfDocumentsIsTheTreeOfItsSequences) {
+  const Sequences s;
+  const Batch plain = pack_sequences(s.all, 4096, {})[0].batch, tree = pack_sequences(s.all, 4096, {true})[0].batch, shared = share_beginnings(plain, {true});
+  EXPECT_EQ(shared.ids, tree.ids);
+  EXPECT_EQ(shared.starts, tree.starts);
+  EXPECT_EQ(shared.parents, tree.parents);
+  EXPECT_EQ(shared.predict, tree.predict);
+  EXPECT_EQ(share_beginnings(plain, {}).ids, plain.ids);
+  const Batch unlike{{5, 6, 7, 8}, {0, 2, 4}, {0, 2}, {}};
+  EXPECT_TRUE(share_beginnings(unlike, {true}).parents.empty()) << "nothing to save";
+  const Batch behind = share_beginnings(unlike, {true, 3});
+  EXPECT_EQ(behind.starts, (std::vector<int64_t>{0, 0, 2, 4}));
+  EXPECT_EQ(behind.parents, (std::vector<int64_t>{-1, 0, 0}));
+  EXPECT_EQ(behind.rows(3), 7);
+}
+
+std::vector<double> losses_by_sequence(const Adapted& adapted, const Sequences& s, const Sharing& sharing) {
   std::vector<double> sums(s.ids.size());
-  for (auto& [batch, sequence] : pack_sequences(s.all, 4096, share)) {
+  for (auto& [batch, sequence] : pack_sequences(s.all, 4096, sharing)) {
     const Tensor losses = token_losses(adapted.model, adapted.sites, batch);
     size_t document = 0;
     for (int64_t i = 0; i < batch.supervised(); ++i) {
@@ -117,13 +134,77 @@ TEST_F(SharedPrefixesOfTinyModels, LossesAreThoseOfWholeSequences) {
     const Model base = random_model(testing::tiny_config(family.model_type), 3);
     for (auto& c : testing::method_cases()) {
       const std::optional<Adapted> adapted = testing::attached(base, c, 0.2);
-      if (!adapted || !can_share_prefixes(base.config, adapted->sites)) continue;
-      const auto plain = losses_by_sequence(*adapted, s, false), shared = losses_by_sequence(*adapted, s, true);
+      if (!adapted) continue;
+      const Sharing sharing = sharing_of(base.config, adapted->sites);
+      if (!sharing.allowed) continue;
+      const auto plain = losses_by_sequence(*adapted, s, {}), shared = losses_by_sequence(*adapted, s, sharing);
       for (size_t i = 0; i < plain.size(); ++i) EXPECT_NEAR(plain[i], shared[i], 2e-5 * std::max(1.0, plain[i])) << family.model_type << " " << c.label << " sequence " << i;
       ++compared;
     }
   }
   EXPECT_GT(compared, 200);
+}
+
+struct LossAndGradients {
+  double loss;
+  std::vector<Tensor> gradients;
+};
+
+LossAndGradients trained_on(const Adapted& adapted, const Batch& batch) {
+  const Tensor loss = loss_sum(adapted.model, adapted.sites, batch);
+  loss.backward();
+  LossAndGradients result{loss.item<double>(), {}};
+  for (auto& p : adapted.method->params()) {
+    result.gradients.push_back(p.value.grad().defined() ? p.value.grad().clone() : at::zeros_like(p.value));
+    p.value.mutable_grad().reset();
+  }
+  return result;
+}
+
+TEST_F(SharedPrefixesOfTinyModels, GradientsAreThoseOfWholeSequences) {
+  const Sequences s;
+  const Batch plain = pack_sequences(s.all, 4096, {})[0].batch;
+  int compared = 0;
+  for (auto& family : families()) {
+    const Model base = random_model(testing::tiny_config(family.model_type), 3);
+    for (auto& c : testing::method_cases()) {
+      std::optional<Adapted> adapted = testing::attached(base, c, 0.2);
+      if (!adapted) continue;
+      const Sharing sharing = training_sharing(*adapted);
+      if (!sharing.allowed) continue;
+      const Batch shared = share_beginnings(plain, sharing);
+      ASSERT_LT(shared.rows(sharing.virtual_rows), plain.rows(sharing.virtual_rows) / 2);
+      adapted->sites.training = true;
+      const auto a = trained_on(*adapted, plain), b = trained_on(*adapted, shared);
+      EXPECT_NEAR(a.loss, b.loss, 2e-5 * a.loss) << family.model_type << " " << c.label;
+      double largest = 0;  // some gradients are zero but for the rounding of large terms
+      for (auto& g : a.gradients) largest = std::max(largest, g.norm().item<double>());
+      for (size_t i = 0; i < a.gradients.size(); ++i) {
+        const double size = a.gradients[i].norm().item<double>(), difference = (a.gradients[i] - b.gradients[i]).norm().item<double>();
+        EXPECT_LE(difference, 1e-4 * size + 1e-5 * largest) << family.model_type << " " << c.label << " " << adapted->method->params()[i].name << " of " << size;
+      }
+      ++compared;
+    }
+  }
+  EXPECT_GT(compared, 200);
+}
+
+// Dropout draws for each row, and VeLoRA's vector is a mean over rows: a beginning that is computed once would count once.
+TEST_F(SharedPrefixesOfTinyModels, TrainingSharesNothingWhereEachRowCounts) {
+  const Model base = random_model(testing::tiny_config("llama"), 3);
+  const auto sharing = [&](const char* method, const Json& options) {
+    const MethodRow& row = find_method(method);
+    auto made = row.make();
+    from_json(made->config(), options, method);
+    Adapted adapted = attach(base, row, std::move(made), 1);
+    return training_sharing(adapted).allowed;
+  };
+  EXPECT_TRUE(sharing("lora", Json::object()));
+  EXPECT_FALSE(sharing("lora", {{"lora_dropout", 0.1}}));
+  EXPECT_FALSE(sharing("velora", Json::object()));
+  EXPECT_TRUE(sharing("houlsby", Json::object()));
+  EXPECT_FALSE(sharing("houlsby", {{"dropout", 0.1}}));
+  EXPECT_TRUE(sharing("prompt_tuning", Json::object()));
 }
 
 TEST_F(SharedPrefixesOfTinyModels, GenerationContinuesEachPromptAsIfItWereAlone) {

@@ -216,6 +216,34 @@ TEST_F(Kernels, PackedAttentionWithShapes) {
     }
 }
 
+// Documents that continue others, on two levels: what the twin says, with every shape and prefix rows.
+TEST_F(Kernels, PackedAttentionBehindOtherDocuments) {
+  const std::vector<int64_t> starts{0, 5, 9, 10, 70, 74, 90, 200};
+  const Tensor bias = random({4, 300}).to(at::kFloat);
+  for (int variant = 0; variant < 8; ++variant)
+    for (const bool prefix : {false, true}) {
+      AttentionShape shape(0.3);
+      shape.parents = {-1, 0, 1, 1, 0, -1, 5};
+      if (variant & 1) shape.window = 12;
+      if (variant & 2) shape.softcap = 1.5;
+      if (variant & 4) shape.key_bias = bias;
+      const auto call = [&](auto operation) {
+        return [=](const Tensors& t) { return Tensors{operation(t[0], t[1], t[2], starts, shape, prefix ? PrefixRows{t[3], t[4]} : PrefixRows{})}; };
+      };
+      Tensors inputs{random({200, 4, 8}), random({200, 2, 8}), random({200, 2, 8})};
+      if (prefix) inputs.insert(inputs.end(), {random({3, 2, 8}), random({3, 2, 8})});
+      compare(call(packed_attention), call(packed_attention_composed), inputs);
+    }
+}
+
+// The rows 9 .. 15 continue 5 .. 9, which continue 0 .. 5: as one document of 15 rows they see the same.
+TEST_F(Kernels, ADocumentBehindOthersSeesWhatTheWholeOneSees) {
+  const Tensor q = random({15, 4, 8}), k = random({15, 2, 8}), v = random({15, 2, 8});
+  AttentionShape shape(0.3);
+  shape.parents = {-1, 0, 1};
+  EXPECT_TRUE(at::allclose(packed_attention(q, k, v, {0, 5, 9, 15}, shape), packed_attention(q, k, v, {0, 15}, 0.3), 1e-5, 1e-6));
+}
+
 TEST_F(Kernels, AWindowHidesOlderKeys) {
   AttentionShape shape(0.3);
   shape.window = 3;
