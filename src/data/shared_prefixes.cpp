@@ -9,9 +9,6 @@
 namespace graft {
 namespace {
 
-// A shared beginning takes one more call of the attention in every layer, which is worth about this many tokens.
-constexpr int64_t kWorthSharing = 16;
-
 // How many of a sequence's tokens others may compute.
 int64_t shareable(const PackedSequence& s) { return std::min(std::max<int64_t>(1, s.learned_from), static_cast<int64_t>(s.ids.size())) - 1; }
 
@@ -23,9 +20,9 @@ int64_t common_beginning(const PackedSequence& a, const PackedSequence& b) {
 // The tree of a sorted run of sequences, written out depth first.
 class Tree {
  public:
-  Tree(const std::vector<PackedSequence>& sequences, std::span<const int64_t> run, int64_t virtual_rows) : sequences_(sequences), run_(run) {
+  Tree(const std::vector<PackedSequence>& sequences, std::span<const int64_t> run, const Sharing& sharing) : sequences_(sequences), run_(run), worth_(sharing.worth) {
     for (size_t i = 0; i + 1 < run.size(); ++i) common_.push_back(common_beginning(sequences[run[i]], sequences[run[i + 1]]));
-    const bool root = virtual_rows > 0 && run.size() > 1;
+    const bool root = sharing.virtual_rows > 0 && run.size() > 1;
     if (root) add_document({}, 0, {}, -1, -1);
     grow(0, run.size(), 0, root ? 0 : -1);
   }
@@ -36,7 +33,7 @@ class Tree {
   void grow(size_t begin, size_t end, int64_t done, int64_t parent) {
     if (end - begin == 1) return add_sequence(run_[begin], done, parent);
     const int64_t common = *std::min_element(common_.begin() + static_cast<int64_t>(begin), common_.begin() + static_cast<int64_t>(end) - 1);
-    if ((common - done) * static_cast<int64_t>(end - begin - 1) >= kWorthSharing) {
+    if ((common - done) * static_cast<int64_t>(end - begin - 1) >= worth_) {
       add_document(sequences_[run_[begin]].ids.subspan(done, common - done), common - done, {}, parent, -1);
       parent = packed.batch.documents() - 1;
       done = common;
@@ -63,14 +60,18 @@ class Tree {
 
   const std::vector<PackedSequence>& sequences_;
   std::span<const int64_t> run_;
+  int64_t worth_;
   std::vector<int64_t> common_;  // of neighbours
 };
 
 }  // namespace
 
-Sharing sharing_of(const ModelConfig& config, const Sites& sites) {
+Sharing sharing_of(const Model& model, const Sites& sites) {
+  const auto& config = model.config;
   const bool by_length = std::any_of(config.ropes.begin(), config.ropes.end(), [](const Rope& rope) { return rope.kind == "dynamic" || rope.kind == "longrope"; });
-  return {!by_length && sites.reads() < Reads::Batch, sites.input_row_count()};
+  Sharing sharing{!by_length && sites.reads() < Reads::Batch, sites.input_row_count()};
+  if (kernels::reads_parents_in_place(model.device(), model.dtype(), config.attention_softcap > 0 || config.alibi != Alibi::None)) sharing.worth = 4;
+  return sharing;
 }
 
 std::vector<PackedSequences> pack_sequences(const std::vector<PackedSequence>& sequences, int64_t tokens, const Sharing& sharing) {
@@ -88,13 +89,13 @@ std::vector<PackedSequences> pack_sequences(const std::vector<PackedSequence>& s
     for (; end < order.size(); ++end) {
       const PackedSequence& s = sequences[order[end]];
       const int64_t shared = share && end > begin ? common_beginning(sequences[order[end - 1]], s) : 0;
-      const int64_t more = static_cast<int64_t>(s.ids.size()) - (shared >= kWorthSharing ? shared : 0);
+      const int64_t more = static_cast<int64_t>(s.ids.size()) - (shared >= sharing.worth ? shared : 0);
       if (end > begin && rows + more > tokens) break;
       rows += more;
     }
     const std::span<const int64_t> run(order.data() + begin, end - begin);
     if (share) {
-      all.push_back(Tree(sequences, run, sharing.virtual_rows).packed);
+      all.push_back(Tree(sequences, run, sharing).packed);
     } else {
       all.emplace_back();
       for (const int64_t i : run) {

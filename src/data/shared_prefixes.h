@@ -6,7 +6,7 @@
 
 #include "data/turns.h"
 #include "model/batch.h"
-#include "model/config.h"
+#include "model/family.h"
 #include "sites/sites.h"
 
 namespace graft {
@@ -27,11 +27,12 @@ struct PackedSequences {
 struct Sharing {
   bool allowed = false;      // else every sequence is whole
   int64_t virtual_rows = 0;  // in front of every sequence: a document without tokens holds them for all
+  int64_t worth = 16;        // how many tokens a further document must save
 };
 
 // Allowed where a document's keys depend on nothing that stands behind them ("dynamic" and "longrope" rotate by the whole length) and no edit
 // reads more than single documents' beginnings.
-Sharing sharing_of(const ModelConfig& config, const Sites& sites);
+Sharing sharing_of(const Model& model, const Sites& sites);
 
 // Batches of about `tokens` rows, shared beginnings counted once. Every sequence keeps a document of its own, which holds at least
 // its last token and all positions from which something is learned. Without sharing: whole sequences in the order given.

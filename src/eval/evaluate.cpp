@@ -28,7 +28,7 @@ LossSums document_losses(const Model& model, const Sites& sites, const std::vect
   LossSums sums(documents.size());
   std::vector<PackedSequence> sequences;
   for (auto& d : documents) sequences.push_back({d.ids, d.learned_from, d.skipped});
-  for (auto& [batch, sequence] : pack_sequences(sequences, kTokensPerBatch, sharing_of(model.config, sites))) {
+  for (auto& [batch, sequence] : pack_sequences(sequences, kTokensPerBatch, sharing_of(model, sites))) {
     if (batch.supervised() == 0) continue;
     const Tensor losses = token_losses(model, sites, batch).to(at::kCPU).contiguous();
     const double* values = losses.const_data_ptr<double>();

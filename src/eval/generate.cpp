@@ -71,7 +71,7 @@ std::vector<std::vector<int64_t>> generate(const Model& model, const Sites& site
       longest = std::max(longest, static_cast<int64_t>(prompt.size()));
       sequences.push_back({prompt, static_cast<int64_t>(prompt.size())});
     }
-    auto [batch, sequence] = std::move(pack_sequences(sequences, std::numeric_limits<int64_t>::max(), sharing_of(model.config, sites))[0]);
+    auto [batch, sequence] = std::move(pack_sequences(sequences, std::numeric_limits<int64_t>::max(), sharing_of(model, sites))[0]);
     std::vector<Sequence> alive;
     for (const int64_t i : sequence)
       if (i >= 0) {

@@ -35,6 +35,8 @@ Tensor packed_attention(const Tensor& q, const Tensor& k, const Tensor& v, const
 Tensor packed_attention_composed(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, const AttentionShape& shape,
                                  const PrefixRows& prefix = {});
 
+// Whether packed_attention reads what documents continue where it lies, so that sharing costs no further call. `bent`: with a soft cap or a bias.
+bool reads_parents_in_place(at::Device device, at::ScalarType dtype, bool bent);
 // What documents behind `parent` see in front of their own rows: prefix rows, then the rows of k and v that they continue. parents: as AttentionShape has them.
 PrefixRows rows_in_front(const Tensor& k, const Tensor& v, const PrefixRows& prefix, const std::vector<int64_t>& starts, const std::vector<int64_t>& parents, int64_t parent);
 

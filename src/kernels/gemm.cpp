@@ -2,13 +2,20 @@
 
 #include <ATen/core/dispatch/Dispatcher.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <limits>
+#include <optional>
 
 #include "core/mapped_file.h"
 #include "core/torch.h"
 #include "kernels/cpu.h"
 #include "kernels/thin.h"
 #include "kernels/twins.h"
+
+// The entry of libtorch's BLAS: c = alpha · op(a) · op(b) + beta · c, matrices stored by column. Not every libtorch lets it be seen.
+extern "C" __attribute__((weak)) void sgemm_(const char* turn_a, const char* turn_b, const int* m, const int* n, const int* k, const float* alpha, const float* a,
+                                             const int* a_distance, const float* b, const int* b_distance, const float* beta, float* c, const int* c_distance);
 
 namespace graft::kernels {
 namespace {
@@ -55,13 +62,56 @@ struct Into {
   Tensor bias = {};  // undefined with add or a scale
 };
 
+// How BLAS is told of a matrix.
+struct Stored {
+  bool by_column;
+  int distance;  // of its rows, or columns
+};
+
+std::optional<Stored> stored(const Tensor& x) {
+  const int64_t rows = x.size(0), columns = x.size(1);
+  if (!x.is_cpu() || x.scalar_type() != at::kFloat || x.numel() == 0 || std::max({rows, columns, x.stride(0), x.stride(1)}) > std::numeric_limits<int>::max()) return std::nullopt;
+  if (x.stride(1) == 1 && (x.stride(0) >= columns || rows == 1)) return Stored{false, static_cast<int>(std::max(x.stride(0), columns))};
+  if (x.stride(0) == 1 && (x.stride(1) >= rows || columns == 1)) return Stored{true, static_cast<int>(std::max(x.stride(1), rows))};
+  return std::nullopt;
+}
+
+// Without what at::addmm does in front of the same call, which takes as long as a small product. False, and nothing done, where BLAS cannot
+// read the matrices as they are.
+bool blas_product_into(Tensor& y, const Tensor& a, const Tensor& b, const Into& into) {
+  if (!sgemm_ || composed_only() || (into.bias.defined() && (into.bias.scalar_type() != at::kFloat || into.bias.stride(0) != 1))) return false;
+  const auto of_y = stored(y), of_a = stored(a), of_b = stored(b);
+  if (!of_y || of_y->by_column || !of_a || !of_b) return false;
+  const int rows = static_cast<int>(a.size(0)), out = static_cast<int>(b.size(0)), in = static_cast<int>(a.size(1));
+  float* const to = y.mutable_data_ptr<float>();
+  if (into.bias.defined())
+    for (int64_t r = 0; r < rows; ++r) std::copy_n(into.bias.const_data_ptr<float>(), out, to + r * of_y->distance);
+  const float scale = static_cast<float>(into.scale), kept = into.add || into.bias.defined() ? 1 : 0;
+  // By columns it is yᵀ = b · aᵀ.
+  sgemm_(of_b->by_column ? "N" : "T", of_a->by_column ? "T" : "N", &out, &rows, &in, &scale, b.const_data_ptr<float>(), &of_b->distance, a.const_data_ptr<float>(),
+         &of_a->distance, &kept, to, &of_y->distance);
+  return true;
+}
+
+// By libtorch's own library, MKL or a GPU's. Both write straight to y, whatever its rows' distance.
+void library_product_into(Tensor& y, const Tensor& a, const Tensor& b, const Into& into) {
+  if (blas_product_into(y, a, b, into)) return;
+  if (into.bias.defined()) at::addmm_out(y, into.bias, a, b.t());
+  else at::addmm_out(y, y, a, b.t(), into.add ? 1 : 0, into.scale);
+}
+
+Tensor library_product(const Tensor& a, const Tensor& b, const Tensor& bias) {
+  Tensor y = at::empty({a.size(0), b.size(0)}, a.options());
+  library_product_into(y, a, b, {.bias = bias});
+  return y;
+}
+
 Tensor same_dtype_product(const Tensor& a, const Tensor& b, const Tensor& bias) {
   if (for_onednn(a, b)) return onednn_linear(a, b, bias);  // 64 rows or more: never another dtype
   if (thin_here(a, b, bias.defined())) return thin_product_t(a, b, bias);
-  return bias.defined() ? at::addmm(bias, a, b.t()) : at::mm(a, b.t());
+  return library_product(a, b, bias);
 }
 
-// MKL and a GPU's library write straight to y, whatever its rows' distance.
 void same_dtype_product_into(Tensor& y, const Tensor& a, const Tensor& b, const Into& into) {
   const bool onednn = for_onednn(a, b), thin = !onednn && thin_here(a, b);
   if (thin && into.add) {
@@ -70,10 +120,8 @@ void same_dtype_product_into(Tensor& y, const Tensor& a, const Tensor& b, const 
     Tensor product = same_dtype_product(a, b, into.bias);
     if (into.add) y.add_(product, into.scale);
     else y.copy_(into.scale == 1 ? product : product.mul_(into.scale));
-  } else if (into.bias.defined()) {
-    at::addmm_out(y, into.bias, a, b.t());
   } else {
-    at::addmm_out(y, y, a, b.t(), into.add ? 1 : 0, into.scale);
+    library_product_into(y, a, b, into);
   }
 }
 
@@ -143,7 +191,7 @@ void product_into(Tensor& y, const Tensor& a, const Tensor& b, double scale) { p
 
 Tensor product_over_rows(const Tensor& a, const Tensor& b, at::ScalarType dtype) {
   if (a.is_cuda() && dtype == at::kFloat && a.scalar_type() != at::kFloat && a.scalar_type() != at::kDouble) return at::mm(a.t(), b, dtype);
-  return (thin_over_rows_here(a, b) ? thin_product_over_rows(a, b) : at::mm(a.t(), b)).to(dtype);
+  return (thin_over_rows_here(a, b) ? thin_product_over_rows(a, b) : library_product(a.t(), b.t(), {})).to(dtype);
 }
 
 }  // namespace graft::kernels

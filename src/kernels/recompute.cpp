@@ -1,7 +1,9 @@
 #include "kernels/recompute.h"
 
 #include <unordered_map>
+#include <utility>
 
+#include "core/autograd.h"
 #include "core/device.h"
 
 namespace graft::kernels {
@@ -18,13 +20,18 @@ struct Source : torch::CustomClassHolder {
   Again again;
 };
 
+thread_local bool keeps_outputs = false;
+
 }  // namespace
+
+KeepOutputs::KeepOutputs(bool on) : before_(std::exchange(keeps_outputs, on)) {}
+KeepOutputs::~KeepOutputs() { keeps_outputs = before_; }
 
 bool computes_again(std::type_index node, Again again) { return table().emplace(node, again).second; }
 
 Tensor kept_input(torch::autograd::AutogradContext* ctx, const char* key, const Tensor& x) {
   torch::autograd::Node* node = x.grad_fn().get();
-  if (!node || has_much_room(x.device())) return x;
+  if (!node || keeps_outputs || has_much_room(x.device())) return x;
   const auto found = table().find(typeid(*node));
   if (found == table().end()) return x;
   auto source = c10::make_intrusive<Source>();

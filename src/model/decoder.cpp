@@ -6,6 +6,7 @@
 #include "core/check.h"
 #include "core/device.h"
 #include "core/torch.h"
+#include "kernels/recompute.h"
 #include "model/block.h"
 #include "model/checkpoint.h"
 #include "model/rope.h"
@@ -187,6 +188,7 @@ Tensor loss_sum(const Model& model, const Sites& sites, const Batch& batch, cons
     for (auto& l : learned) rows.push_back(l.row);
     pass.wanted = at::cat({index_tensor(rows, model.device()), pass.predict});
   }
+  const kernels::KeepOutputs keep(!recomputed.outputs);
   const Tensor all = hidden_states(model, sites, pass);
   const auto loss = [&](const Tensor& h, const Tensor& targets) {
     if (sites.has_edit(Site::Head, -1)) return kernels::cross_entropy_composed(logits(model, sites, h), targets, options.label_smoothing);

@@ -26,11 +26,11 @@ struct Angles {
   Tensor cos, sin;  // [rows, rotated / 2]
 };
 
-// What is computed again in the backward pass instead of being kept. Outputs of norms and gated units always are, since they cost
-// next to nothing (kernels/recompute.h).
+// What is computed again in the backward pass instead of being kept.
 struct Recomputed {
   int64_t mlps = 0;    // in layers below this one the MLP, which holds more than half of what a block keeps
   int64_t blocks = 0;  // in layers below this one the whole block: only its input is kept
+  bool outputs = true;  // outputs of norms and gated units, which costs next to nothing (kernels/recompute.h)
   static constexpr int64_t kAll = int64_t{1} << 40;
 };
 

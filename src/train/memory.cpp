@@ -21,6 +21,7 @@ namespace {
 constexpr int64_t kShort = 32, kLong = 128;  // tokens of the passes that are measured: neither is filled up for a product
 constexpr int64_t kLibraries = int64_t{56} << 20;  // what they keep beside tensors for the shapes of real steps, oneDNN's code above all
 constexpr int64_t kUsualActivations = int64_t{512} << 20;
+constexpr int64_t kLittle = int64_t{128} << 20;  // of all that a step could keep: not worth computing anything again
 
 // Of what is given up after use the largest is there at a time.
 int64_t weight_bytes(const Model& model, bool given_up) {
@@ -126,7 +127,8 @@ RecomputeRule usual_recomputation(Adapted& adapted) {
   auto model = std::make_shared<std::optional<MemoryModel>>();
   return [&adapted, limit, most, model](const Batch& batch) {
     const int64_t tokens = batch.rows(adapted.sites.input_row_count());
-    if (most * static_cast<double>(tokens) < static_cast<double>(limit)) return Recomputed{};
+    const double kept = most * static_cast<double>(tokens);
+    if (kept < static_cast<double>(limit)) return Recomputed{.outputs = kept > static_cast<double>(kLittle)};
     if (!*model) model->emplace(adapted, "adamw", false);
     const int64_t layers = (*model)->layers();
     const int64_t usual = (*model)->with_activations_within(tokens, limit, layers / 3).mlps;

@@ -212,7 +212,7 @@ RecomputeRule recompute_rule(Prepared& p) {
 }
 
 double held_out_loss(const Adapted& adapted, const std::vector<Example>& held_out) {
-  const Sharing sharing = sharing_of(adapted.model.config, adapted.sites);
+  const Sharing sharing = sharing_of(adapted.model, adapted.sites);
   double sum = 0;
   int64_t count = 0;
   for (size_t i = 0; i < held_out.size(); i += 16) {

@@ -51,7 +51,7 @@ bool draws(Adapted& adapted) {
 }  // namespace
 
 Sharing training_sharing(Adapted& adapted) {
-  const Sharing sharing = sharing_of(adapted.model.config, adapted.sites);
+  const Sharing sharing = sharing_of(adapted.model, adapted.sites);
   return sharing.allowed && adapted.model.device().is_cpu() && !draws(adapted) ? sharing : Sharing{};
 }
 

@@ -135,7 +135,7 @@ TEST_F(SharedPrefixesOfTinyModels, LossesAreThoseOfWholeSequences) {
     for (auto& c : testing::method_cases()) {
       const std::optional<Adapted> adapted = testing::attached(base, c, 0.2);
       if (!adapted) continue;
-      const Sharing sharing = sharing_of(base.config, adapted->sites);
+      const Sharing sharing = sharing_of(adapted->model, adapted->sites);
       if (!sharing.allowed) continue;
       const auto plain = losses_by_sequence(*adapted, s, {}), shared = losses_by_sequence(*adapted, s, sharing);
       for (size_t i = 0; i < plain.size(); ++i) EXPECT_NEAR(plain[i], shared[i], 2e-5 * std::max(1.0, plain[i])) << family.model_type << " " << c.label << " sequence " << i;
