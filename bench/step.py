@@ -4,7 +4,7 @@
 
 A case is a model's shape with random weights stored in bfloat16, rows, and a method; without one all run but the long documents and the
 large ones, which need a GPU. Both sides calculate in float32 (bfloat16 on a GPU) with AdamW. Ragged rows have log-normal lengths around 150 tokens and the first 40 % is not learned from; fixed rows are 256
-tokens, all learned from. HF pads a batch to its longest row, as its collators do. graft runs twice: as it comes, and with
+tokens, all learned from; behind an instruction ragged rows all begin with the same 40 tokens more. HF pads a batch to its longest row, as its collators do. graft runs twice: as it comes, and with
 --low-memory. A round is dropped when other processes used more than 15 % of the CPU time meanwhile; what is printed are medians
 of rounds, ratios within each round, and the peak resident memory of each process (allocated memory on a GPU). Where a goal is missed,
 and with --parts, a table says how far each part of a step is from the floor: its operations at the best rate of any product here.
@@ -41,6 +41,7 @@ CASES = {
     "fixed": ("SmolLM2-135M", 4, 256, "lora", LORA, ALL, 4),
     "ragged": ("SmolLM2-135M", 4, 0, "lora", LORA, ALL, 6),
     "ragged16": ("SmolLM2-135M", 16, 0, "lora", LORA, ALL, 3),
+    "instruction": ("SmolLM2-135M", 4, 0, "lora", LORA, ALL, 4),
     "full": ("SmolLM2-135M", 4, 256, "full", {}, BOTH, 3),
     "dora": ("SmolLM2-135M", 4, 0, "lora", dict(LORA, use_dora=True), ALL, 3),
     "prefix": ("SmolLM2-135M", 4, 0, "prefix_tuning", {"num_virtual_tokens": 20}, ALL, 3),
@@ -49,6 +50,7 @@ CASES = {
     "gpt2": ("GPT-2", 4, 0, "lora", LORA, ALL, 3),
     "1b": ("Llama-3.2-1B", 4, 0, "lora", LORA, LOW, 2),
 }
+INSTRUCTION = {"instruction": 40}  # tokens in front of every row of a case
 # One long document, minutes a step: only when asked for.
 LONG = {f"{n}k": ("SmolLM2-135M", 1, n * 1024, "lora", LORA, ALONE, 1) for n in (4, 8, 16, 32)}
 # Work for a GPU.
@@ -144,14 +146,15 @@ def cpu_busy():
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
-def make_steps(count, batch, fixed, vocab, longest):
+def make_steps(count, batch, fixed, vocab, longest, instruction=0):
     draw = random.Random(7)
+    front = [draw.randrange(3, vocab) for _ in range(instruction)]
     steps = []
     for _ in range(count):
         step = []
         for _ in range(batch):
             n = fixed or max(16, min(longest, round(math.exp(draw.gauss(math.log(150), 0.6)))))
-            step.append({"ids": [draw.randrange(3, vocab) for _ in range(n)], "learned_from": 1 if fixed else max(1, int(0.4 * n))})
+            step.append({"ids": front + [draw.randrange(3, vocab) for _ in range(n)], "learned_from": instruction + (1 if fixed else max(1, int(0.4 * n)))})
         steps.append(step)
     return steps
 
@@ -175,7 +178,7 @@ def run_case(name, args, home):
     rounds = args.rounds or rounds
     warm_ups = 1 if args.device == "cpu" else 8  # libraries choose kernels for each new shape, and load them
     longest = 256 if batch == 16 and args.device == "cpu" else 1024  # or HF needs more than 20 GB for what it pads
-    steps = make_steps(rounds + warm_ups, batch, fixed, SHAPES[shape]["vocab_size"], longest)
+    steps = make_steps(rounds + warm_ups, batch, fixed, SHAPES[shape]["vocab_size"], longest, INSTRUCTION.get(name, 0))
     with tempfile.TemporaryDirectory(dir=home) as own_folder:
         rows = os.path.join(own_folder, "rows.json")
         json.dump({"config": SHAPES[shape], "steps": steps}, open(rows, "w"))
@@ -275,7 +278,7 @@ def print_parts(own, args):
 def report(name, args, samples, peaks, dropped):
     shape, batch, fixed, method, options, _, _ = CASES[name]
     what = "DoRA" if options.get("use_dora") else method
-    print(f"\n{name}: {shape}, {what}, {batch} {'rows of ' + str(fixed) if fixed else 'ragged rows'}; {len(next(iter(samples.values())))} clean rounds, {dropped} dropped")
+    print(f"\n{name}: {shape}, {what}, {batch} {'rows of ' + str(fixed) if fixed else 'ragged rows'}{' behind one instruction' if name in INSTRUCTION else ''}; {len(next(iter(samples.values())))} clean rounds, {dropped} dropped")
     if not next(iter(samples.values())):
         print("  all rounds were disturbed by other processes; try again on a quiet machine")
         return
@@ -313,7 +316,7 @@ def main():
     args = parser.parse_args()
     if args.list:
         for name, (shape, batch, fixed, method, options, _, _) in CASES.items():
-            print(f"{name:10} {shape}, {method} {json.dumps(options)}, {batch} rows {'of ' + str(fixed) if fixed else 'ragged'}")
+            print(f"{name:10} {shape}, {method} {json.dumps(options)}, {batch} rows {'of ' + str(fixed) if fixed else 'ragged'}{', behind one instruction' if name in INSTRUCTION else ''}")
         return
     for name in args.cases:
         if name not in CASES:

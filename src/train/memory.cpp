@@ -76,8 +76,8 @@ MemoryModel::MemoryModel(Adapted& adapted, const std::string& optimizer, bool ac
   fixed_.optimizer = optimizer == "adamw" ? 2 * fixed_.adapters : 0;
   fixed_.weights = weight_bytes(adapted.model, lets_go_of_mapped_pages());
   const bool training = std::exchange(adapted.sites.training, true);
-  const Recomputed variants[3] = {{}, {Recomputed::kAll, 0}, {0, Recomputed::kAll}};
-  for (int i = 0; i < 3; ++i) {
+  const Recomputed variants[4] = {{}, {Recomputed::kAll, 0}, {0, Recomputed::kAll}, {.outputs = false}};
+  for (int i = 0; i < 4; ++i) {
     const Measured few = measure(adapted, kShort, variants[i]), many = measure(adapted, kLong, variants[i]);
     kept_[i] = (many.kept - few.kept) / (kLong - kShort);
     work_[i] = std::max(0.0, (many.work - few.work) / (kLong - kShort));
@@ -89,6 +89,7 @@ MemoryModel::MemoryModel(Adapted& adapted, const std::string& optimizer, bool ac
 }
 
 double MemoryModel::kept(int64_t tokens, const Recomputed& recomputed) const {
+  if (!recomputed.outputs) return fixed_kept_ + static_cast<double>(tokens) * kept_[3];
   const double all = static_cast<double>(layers_), blocks = static_cast<double>(std::min(recomputed.blocks, layers_)) / all;
   const double mlps = std::max(0.0, static_cast<double>(std::min(recomputed.mlps, layers_)) / all - blocks);
   return fixed_kept_ + static_cast<double>(tokens) * (kept_[2] * blocks + kept_[1] * mlps + kept_[0] * (1 - blocks - mlps));
@@ -98,7 +99,7 @@ StepMemory MemoryModel::of(int64_t tokens, int64_t supervised, const Recomputed&
   StepMemory m = fixed_;
   m.activations = std::llround(kept(tokens, recomputed));
   m.gradients = std::max(early_gradients_, fixed_.gradients - m.activations);
-  const double backward = static_cast<double>(tokens) * (recomputed.blocks > 0 ? work_[2] : recomputed.mlps > 0 ? work_[1] : work_[0]);
+  const double backward = static_cast<double>(tokens) * (!recomputed.outputs ? work_[3] : recomputed.blocks > 0 ? work_[2] : recomputed.mlps > 0 ? work_[1] : work_[0]);
   m.work = std::max<int64_t>(std::llround(backward), kernels::linear_cross_entropy_bytes(supervised, head_, recomputed.blocks > 0 ? kernels::kSmallChunk : 0));
   return m;
 }

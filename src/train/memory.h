@@ -17,7 +17,7 @@ struct StepMemory {
   int64_t total() const { return program + weights + adapters + gradients + optimizer + activations + work; }
 };
 
-// Learned from short passes, forward and back, of the adapted model (two lengths, three ways of keeping activations), whatever family and method it is.
+// Learned from short passes, forward and back, of the adapted model (two lengths, four ways of keeping activations), whatever family and method it is.
 class MemoryModel {
  public:
   // `accumulates`: gradients of earlier micro-batches are there while activations grow.
@@ -38,8 +38,8 @@ class MemoryModel {
   Tensor head_;
   StepMemory fixed_;
   int64_t early_gradients_ = 0;        // those that are there before activations go
-  double fixed_kept_ = 0, kept_[3]{};  // bytes of any step; bytes a token: nothing, MLPs, blocks computed again
-  double work_[3]{};                   // bytes a token in the backward pass
+  double fixed_kept_ = 0, kept_[4]{};  // bytes of any step; bytes a token: outputs, MLPs too, blocks, nothing computed again
+  double work_[4]{};                   // bytes a token in the backward pass
 };
 
 // Without a limit by the user: what norms and gated units put out is kept where a step is small. Where activations would take more than the base's weights (and 512 MiB), MLPs of up to a third of the

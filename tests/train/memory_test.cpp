@@ -53,12 +53,36 @@ TEST_F(Memory, PredictedActivationsAreThoseOfALongerStep) {
   const MemoryModel memory(adapted, "adamw", false);
   const Batch batch = one_document(1500);
   adapted.sites.training = true;
-  for (const Recomputed& recomputed : {Recomputed{}, Recomputed{Recomputed::kAll, 0}, Recomputed{3, 0}, Recomputed{6, 2}, Recomputed{0, Recomputed::kAll}}) {
+  for (const Recomputed& recomputed : {Recomputed{}, Recomputed{Recomputed::kAll, 0}, Recomputed{3, 0}, Recomputed{6, 2}, Recomputed{0, Recomputed::kAll}, Recomputed{.outputs = false}}) {
     const int64_t before = heap_use().now;
     const Tensor loss = loss_sum(adapted.model, adapted.sites, batch, recomputed);
     const double measured = static_cast<double>(heap_use().now - before), predicted = static_cast<double>(memory.of(1500, 1499, recomputed).activations);
     EXPECT_NEAR(predicted / measured, 1, 0.05) << recomputed.mlps << " MLPs, " << recomputed.blocks << " blocks";
   }
+}
+
+TEST_F(Memory, SmallStepsKeepWhatNormsAndGatesPutOutAndGetTheSameGradients) {
+  const Model model = llama_of(64, 3);
+  Adapted adapted = with_lora(model);
+  EXPECT_FALSE(usual_recomputation(adapted)(one_document(200)).outputs);
+  EXPECT_TRUE(usual_recomputation(adapted)(one_document(4000)).outputs);
+  const auto step = [&](bool outputs) {
+    const int64_t before = heap_use().now;
+    const Tensor loss = loss_sum(adapted.model, adapted.sites, one_document(200), {.outputs = outputs});
+    const int64_t kept = heap_use().now - before;
+    loss.backward();
+    std::vector<Tensor> gradients;
+    for (auto& p : adapted.method->params()) {
+      gradients.push_back(p.value.grad().clone());
+      p.value.mutable_grad().reset();
+    }
+    return std::pair(kept, gradients);
+  };
+  const auto [little, again] = step(true);
+  const auto [much, kept] = step(false);
+  const int64_t outputs = 3 * (64 + 64 + 192) - 64;  // the first norm's input has no node to ask again
+  EXPECT_NEAR(static_cast<double>(much - little), 200.0 * 4 * outputs, 4096);
+  for (size_t i = 0; i < kept.size(); ++i) EXPECT_TRUE(at::equal(kept[i], again[i])) << adapted.method->params()[i].name;
 }
 
 // Gradients of all weights come while activations go: short rows end with the gradients, long ones begin with the activations.
