@@ -20,7 +20,7 @@ int64_t common_beginning(const PackedSequence& a, const PackedSequence& b) {
 // The tree of a sorted run of sequences, written out depth first.
 class Tree {
  public:
-  Tree(const std::vector<PackedSequence>& sequences, std::span<const int64_t> run, const Sharing& sharing) : sequences_(sequences), run_(run), worth_(sharing.worth) {
+  Tree(const std::vector<PackedSequence>& sequences, std::span<const int64_t> run, const Sharing& sharing) : sequences_(sequences), run_(run), worth_(sharing.worth()) {
     for (size_t i = 0; i + 1 < run.size(); ++i) common_.push_back(common_beginning(sequences[run[i]], sequences[run[i + 1]]));
     const bool root = sharing.virtual_rows > 0 && run.size() > 1;
     if (root) add_document({}, 0, {}, -1, -1);
@@ -69,9 +69,8 @@ class Tree {
 Sharing sharing_of(const Model& model, const Sites& sites) {
   const auto& config = model.config;
   const bool by_length = std::any_of(config.ropes.begin(), config.ropes.end(), [](const Rope& rope) { return rope.kind == "dynamic" || rope.kind == "longrope"; });
-  Sharing sharing{!by_length && sites.reads() < Reads::Batch, sites.input_row_count()};
-  if (kernels::reads_parents_in_place(model.device(), model.dtype(), config.attention_softcap > 0 || config.alibi != Alibi::None)) sharing.worth = 4;
-  return sharing;
+  const bool bent = config.attention_softcap > 0 || config.alibi != Alibi::None;
+  return {!by_length && sites.reads() < Reads::Batch, sites.input_row_count(), kernels::reads_parents_in_place(model.device(), model.dtype(), bent)};
 }
 
 std::vector<PackedSequences> pack_sequences(const std::vector<PackedSequence>& sequences, int64_t tokens, const Sharing& sharing) {
@@ -89,7 +88,7 @@ std::vector<PackedSequences> pack_sequences(const std::vector<PackedSequence>& s
     for (; end < order.size(); ++end) {
       const PackedSequence& s = sequences[order[end]];
       const int64_t shared = share && end > begin ? common_beginning(sequences[order[end - 1]], s) : 0;
-      const int64_t more = static_cast<int64_t>(s.ids.size()) - (shared >= sharing.worth ? shared : 0);
+      const int64_t more = static_cast<int64_t>(s.ids.size()) - (shared >= sharing.worth() ? shared : 0);
       if (end > begin && rows + more > tokens) break;
       rows += more;
     }

@@ -27,7 +27,8 @@ struct PackedSequences {
 struct Sharing {
   bool allowed = false;      // else every sequence is whole
   int64_t virtual_rows = 0;  // in front of every sequence: a document without tokens holds them for all
-  int64_t worth = 16;        // how many tokens a further document must save
+  bool in_place = false;     // attention reads what is shared where it lies; else a further document is a further call in every layer
+  int64_t worth() const { return in_place ? 4 : 16; }  // how many tokens a further document must save
 };
 
 // Allowed where a document's keys depend on nothing that stands behind them ("dynamic" and "longrope" rotate by the whole length) and no edit

@@ -92,7 +92,8 @@ bool reads_parents_in_place(at::Device device, at::ScalarType dtype, bool bent) 
 Tensor packed_attention(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, const AttentionShape& shape,
                         const PrefixRows& prefix) {
   if (composed_only()) return packed_attention_composed(q, k, v, starts, shape, prefix);
-  if (reads_parents_in_place(q.device(), q.scalar_type(), shape.softcap > 0 || shape.key_bias.defined())) return flash_attention(q, k, v, {starts, shape.parents}, shape.scale, shape.window, prefix);
+  if (reads_parents_in_place(q.device(), q.scalar_type(), shape.softcap > 0 || shape.key_bias.defined()))
+    return flash_attention(q, k, v, {starts, shape.parents}, shape.scale, shape.window, prefix);
   return by_parent(q, k, v, starts, shape, prefix, varlen_attention_fits(q, shape) ? varlen_attention : block_attention);
 }
 

@@ -52,7 +52,7 @@ bool draws(Adapted& adapted) {
 
 Sharing training_sharing(Adapted& adapted) {
   const Sharing sharing = sharing_of(adapted.model, adapted.sites);
-  return sharing.allowed && adapted.model.device().is_cpu() && !draws(adapted) ? sharing : Sharing{};
+  return sharing.allowed && sharing.in_place && !draws(adapted) ? sharing : Sharing{};
 }
 
 Json StepRecord::to_json() const {
