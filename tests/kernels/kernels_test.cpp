@@ -182,6 +182,15 @@ TEST_F(Kernels, ActivationsFarOut) {
   }
 }
 
+// The slopes of a sum over rows are one row again and again: no matrix as BLAS knows it.
+TEST_F(Kernels, LinearInFrontOfASumOverRows) {
+  const auto call = [](auto operation) { return [=](const Tensors& t) { return Tensors{operation(t[0], t[1], t[2]).sum(0)}; }; };
+  const auto fused = [](const Tensor& x, const Tensor& weight, const Tensor& bias) { return linear(x, weight, bias); };
+  compare(call(fused), call(linear_composed), {random({70, 48}), random({40, 48}), random({40})});
+  compare(call(fused), call(linear_composed), {random({1, 48}), random({40, 48}), random({40})});
+  compare(call(fused), call(linear_composed), {random({70, 1}), random({40, 1}), random({40})});
+}
+
 // Few tasks, one for each query head, and many, one for all heads that share keys.
 TEST_F(Kernels, PackedAttention) {
   for (const std::vector<int64_t>& starts : {std::vector<int64_t>{0, 5, 6, 40}, {0, 1, 4, 9, 11, 15, 16, 20, 24, 27, 30, 33, 36, 40}})
