@@ -23,10 +23,9 @@ class Fronts {
  public:
   Fronts(const PackedDocuments& documents, int64_t prefix) : documents_(documents), prefix_(prefix) {}
 
-  int64_t parent(int64_t document) const { return documents_.parents.empty() ? -1 : documents_.parents[document]; }
   int64_t rows(int64_t document) const {
     int64_t rows = prefix_;
-    for (int64_t d = parent(document); d >= 0; d = parent(d)) rows += own(d);
+    for_each_piece(document, [&](int64_t, int64_t count) { rows += count; });
     return rows;
   }
   int64_t prefix() const { return prefix_; }
@@ -34,18 +33,18 @@ class Fronts {
   // Calls body(first row, rows) for the rows of the documents that this one continues, the last of them first.
   template <class Body>
   void for_each_piece(int64_t document, const Body& body) const {
-    for (int64_t d = parent(document); d >= 0; d = parent(d)) body(documents_.starts[d], own(d));
+    for (int64_t d = documents_.parent(document); d >= 0; d = documents_.parent(d)) body(documents_.starts[d], documents_.rows(d));
   }
   // For each document its front rows of x [tokens, kv_heads, dim] in one piece, where they are or copied into `kept`, once for all that
   // continue the same document.
   std::vector<const float*> of(const Tensor& x, const Tensor& prefix_rows, std::vector<Tensor>& kept) const {
     std::vector<const float*> fronts;
     const int64_t width = x.size(1) * x.size(2);
-    for (int64_t d = 0; d < count(); ++d) {
-      const int64_t p = parent(d);
+    for (int64_t d = 0; d < documents_.count(); ++d) {
+      const int64_t p = documents_.parent(d);
       if (p < 0) {
         fronts.push_back(prefix_ ? prefix_rows.const_data_ptr<float>() : nullptr);
-      } else if (prefix_ == 0 && parent(p) < 0) {
+      } else if (prefix_ == 0 && documents_.parent(p) < 0) {
         fronts.push_back(x.const_data_ptr<float>() + documents_.starts[p] * width);
       } else if (const auto sibling = std::find(documents_.parents.begin(), documents_.parents.begin() + d, p); sibling != documents_.parents.begin() + d) {
         fronts.push_back(fronts[sibling - documents_.parents.begin()]);
@@ -64,8 +63,6 @@ class Fronts {
   }
 
  private:
-  int64_t count() const { return static_cast<int64_t>(documents_.starts.size()) - 1; }
-  int64_t own(int64_t document) const { return documents_.starts[document + 1] - documents_.starts[document]; }
   const PackedDocuments& documents_;
   int64_t prefix_;
 };
@@ -73,7 +70,7 @@ class Fronts {
 // The documents of a call and how its tensors lie in memory: [rows, heads, dim].
 struct FlashCall {
   const Tensor &q, &k, &v;
-  const std::vector<int64_t>& starts;
+  const PackedDocuments& documents;
   double scale;
   int64_t window, heads, kv_heads, dim;
   int64_t together;  // query heads of one task: all that share a key head, or one where tasks are few
@@ -82,17 +79,15 @@ struct FlashCall {
   std::vector<const float*> front_k, front_v;
 
   FlashCall(const Tensor& queries, const Tensor& keys, const Tensor& values, const PrefixRows& prefix, const PackedDocuments& packed, double factor, int64_t reach)
-      : q(queries), k(keys), v(values), starts(packed.starts), scale(factor), window(reach), heads(q.size(1)), kv_heads(k.size(1)), dim(q.size(2)),
+      : q(queries), k(keys), v(values), documents(packed), scale(factor), window(reach), heads(q.size(1)), kv_heads(k.size(1)), dim(q.size(2)),
         fronts(packed, prefix.k.defined() ? prefix.k.size(0) : 0), front_k(fronts.of(k, prefix.k, kept)), front_v(fronts.of(v, prefix.v, kept)) {
-    together = documents() * kv_heads >= kManyTasks ? heads / kv_heads : 1;
+    together = documents.count() * kv_heads >= kManyTasks ? heads / kv_heads : 1;
   }
 
-  int64_t documents() const { return static_cast<int64_t>(starts.size()) - 1; }
   int64_t groups() const { return heads / together; }
-  int64_t rows(int64_t document) const { return starts[document + 1] - starts[document]; }
-  cpu::HeadShape shape(int64_t document) const { return {rows(document), fronts.rows(document), together, dim, window, static_cast<float>(scale)}; }
+  cpu::HeadShape shape(int64_t document) const { return {documents.rows(document), fronts.rows(document), together, dim, window, static_cast<float>(scale)}; }
   cpu::HeadInput input(int64_t document, int64_t head) const {
-    const int64_t kv = head / (heads / kv_heads), begin = starts[document];
+    const int64_t kv = head / (heads / kv_heads), begin = documents.starts[document];
     const auto front = [&](const float* rows) { return rows ? cpu::Rows{rows + kv * dim, kv_heads * dim} : cpu::Rows{nullptr, 0}; };
     return {of(q, begin, head), of(k, begin, kv), of(v, begin, kv), front(front_k[document]), front(front_v[document])};
   }
@@ -104,12 +99,12 @@ struct FlashCall {
   // Runs body(document, first of `together` query heads, scratch) for all of them, long documents first, on all threads.
   template <class Body>
   void for_each_group(int64_t (*scratch_size)(const cpu::HeadShape&), const Body& body) const {
-    std::vector<int64_t> order(static_cast<size_t>(documents()));
+    std::vector<int64_t> order(static_cast<size_t>(documents.count()));
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return rows(a) > rows(b); });
+    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return documents.rows(a) > documents.rows(b); });
     int64_t scratch_floats = 0;
     for (const int64_t d : order) scratch_floats = std::max(scratch_floats, scratch_size(shape(d)));
-    const int64_t tasks = documents() * groups();
+    const int64_t tasks = documents.count() * groups();
     std::atomic<int64_t> next{0};
     at::parallel_for(0, std::min<int64_t>(at::get_num_threads(), tasks), 1, [&](int64_t begin, int64_t end) {
       for (; begin < end; ++begin) {
@@ -157,7 +152,7 @@ struct FlashAttention : torch::autograd::Function<FlashAttention> {
     // Each task has rows of its own for the gradients of its keys and values, those in front first; key heads of several tasks and rows
     // in front are added up afterwards.
     std::vector<int64_t> firsts{0};
-    for (int64_t d = 0; d < call.documents(); ++d) firsts.push_back(firsts.back() + call.fronts.rows(d) + call.rows(d));
+    for (int64_t d = 0; d < packed.count(); ++d) firsts.push_back(firsts.back() + call.fronts.rows(d) + packed.rows(d));
     Tensor dk = at::empty({firsts.back(), call.groups(), call.dim}, q.options()), dv = at::empty_like(dk);
     const auto& kernels = cpu::attention_kernels();
     call.for_each_group(cpu::backward_scratch, [&](int64_t document, int64_t head, float* scratch) {
@@ -177,16 +172,16 @@ struct FlashAttention : torch::autograd::Function<FlashAttention> {
     if (call.groups() != call.kv_heads) rows = rows.view({rows.size(0), call.kv_heads, call.groups() / call.kv_heads, call.dim}).sum(2);
     if (!call.fronts.any()) return {rows, Tensor()};
     const int64_t width = call.kv_heads * call.dim, prefix = call.fronts.prefix();
-    Tensor own = at::empty({call.starts.back(), call.kv_heads, call.dim}, rows.options());
+    Tensor own = at::empty({call.documents.starts.back(), call.kv_heads, call.dim}, rows.options());
     Tensor front = prefix ? at::zeros({prefix, call.kv_heads, call.dim}, rows.options()) : Tensor();
     float* const own_rows = own.mutable_data_ptr<float>();
     const auto add = [&](const float* from, int64_t count, float* to) {
       for (int64_t i = 0; i < count * width; ++i) to[i] += from[i];
     };
-    for (int64_t d = 0; d < call.documents(); ++d) {  // those that it continues stand before it
+    for (int64_t d = 0; d < call.documents.count(); ++d) {  // those that it continues stand before it
       const float* const of_document = rows.const_data_ptr<float>() + firsts[d] * width;
       const float* from = of_document + call.fronts.rows(d) * width;
-      std::copy_n(from, call.rows(d) * width, own_rows + call.starts[d] * width);
+      std::copy_n(from, call.documents.rows(d) * width, own_rows + call.documents.starts[d] * width);
       call.fronts.for_each_piece(d, [&](int64_t first, int64_t count) {
         from -= count * width;
         add(from, count, own_rows + first * width);

@@ -11,6 +11,9 @@ namespace graft::kernels {
 // The documents of a call and what they continue, as packed_attention has them.
 struct PackedDocuments {
   const std::vector<int64_t>&starts, &parents;
+  int64_t count() const { return static_cast<int64_t>(starts.size()) - 1; }
+  int64_t rows(int64_t document) const { return starts[document + 1] - starts[document]; }
+  int64_t parent(int64_t document) const { return parents.empty() ? -1 : parents[document]; }
 };
 
 // As packed_attention, for float32 tensors on a CPU. window above 0: a query sees the last `window` keys up to itself.

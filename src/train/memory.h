@@ -42,9 +42,9 @@ class MemoryModel {
   double work_[4]{};                   // bytes a token in the backward pass
 };
 
-// Without a limit by the user: what norms and gated units put out is kept where a step is small. Where activations would take more than the base's weights (and 512 MiB), MLPs of up to a third of the
-// layers are computed again, which costs a few hundredths of a step; in more layers only where a quarter of the machine's memory
-// would not do otherwise.
+// Without a limit by the user: what norms and gated units put out is kept where a step is small. Where activations would take more than
+// the base's weights (and 512 MiB), MLPs of up to a third of the layers are computed again, which costs a few hundredths of a step; in more
+// layers only where a quarter of the machine's memory would not do otherwise.
 RecomputeRule usual_recomputation(Adapted& adapted);
 
 }  // namespace graft

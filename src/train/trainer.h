@@ -26,7 +26,7 @@ struct StepRecord {
 using RecomputeRule = std::function<Recomputed(const Batch&)>;
 
 // What the documents of a training step may share. Nothing where each row draws numbers of its own (dropout): beginnings that are alike
-// differ then. Nothing where attention would take further calls, whose slices and sums cost more than a few tokens do (GPUs, soft caps, ALiBi).
+// differ then. Nothing where attention would take further calls, whose slices and sums cost more than a few tokens do (GPUs, bfloat16, soft caps, ALiBi).
 Sharing training_sharing(Adapted& adapted);
 
 // Runs optimizer steps on an adapted model. What the documents of a micro-batch begin with is computed once where training_sharing allows it.
