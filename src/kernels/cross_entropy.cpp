@@ -19,8 +19,8 @@ int64_t rows_per_chunk(int64_t rows, const Tensor& h, int64_t vocab, int64_t byt
   if (bytes <= 0) bytes = h.is_cpu() ? int64_t{64} << 20 : int64_t{512} << 20;
   const int64_t most = std::max<int64_t>(1, bytes / std::max<int64_t>(1, vocab * std::max<int64_t>(4, h.element_size())));
   if (most < 64) return most;
-  const int64_t chunks = (rows + most - 1) / most, each = (rows + chunks - 1) / std::max<int64_t>(1, chunks);
-  return std::min((each + 63) / 64 * 64, most / 64 * 64);
+  const int64_t whole = most / 64 * 64, chunks = std::max<int64_t>(1, (rows + whole - 1) / whole);
+  return ((rows + chunks - 1) / chunks + 63) / 64 * 64;
 }
 
 bool is_half(const Tensor& t) { return t.scalar_type() == at::kHalf || t.scalar_type() == at::kBFloat16; }

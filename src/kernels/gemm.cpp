@@ -10,6 +10,7 @@
 #include "core/mapped_file.h"
 #include "core/torch.h"
 #include "kernels/cpu.h"
+#include "kernels/packed.h"
 #include "kernels/thin.h"
 #include "kernels/twins.h"
 
@@ -25,7 +26,7 @@ constexpr int64_t kLargeProduct = int64_t{1} << 25;
 
 bool for_onednn(const Tensor& a, const Tensor& b) {
   return a.is_cpu() && a.scalar_type() == at::kFloat && a.size(0) >= 64 && a.size(0) * a.size(1) * b.size(0) >= kLargeProduct && !mkl_at_full_rate() &&
-         !composed_only();
+         !packed_here(a, b) && !composed_only();
 }
 
 int64_t filled_up(int64_t rows) {
@@ -93,71 +94,68 @@ bool blas_product_into(Tensor& y, const Tensor& a, const Tensor& b, const Into& 
   return true;
 }
 
-// By libtorch's own library, MKL or a GPU's. Both write straight to y, whatever its rows' distance.
-void library_product_into(Tensor& y, const Tensor& a, const Tensor& b, const Into& into) {
+// Straight to y, whatever its rows' distance: by libtorch's own library, MKL or a GPU's, or by own code where that is faster.
+void direct_product_into(Tensor& y, const Tensor& a, const Tensor& b, const Into& into) {
+  if (packed_here(a, b) && y.stride(1) == 1) return packed_product_t_into(y, a, b, into.scale, into.add, into.bias);
   if (blas_product_into(y, a, b, into)) return;
   if (into.bias.defined()) at::addmm_out(y, into.bias, a, b.t());
   else at::addmm_out(y, y, a, b.t(), into.add ? 1 : 0, into.scale);
 }
 
-Tensor library_product(const Tensor& a, const Tensor& b, const Tensor& bias) {
+Tensor direct_product(const Tensor& a, const Tensor& b, const Tensor& bias) {
   Tensor y = at::empty({a.size(0), b.size(0)}, a.options());
-  library_product_into(y, a, b, {.bias = bias});
+  direct_product_into(y, a, b, {.bias = bias});
   return y;
 }
 
-Tensor same_dtype_product(const Tensor& a, const Tensor& b, const Tensor& bias) {
+Tensor one_product(const Tensor& a, const Tensor& b, const Tensor& bias) {
   if (for_onednn(a, b)) return onednn_linear(a, b, bias);  // 64 rows or more: never another dtype
   if (thin_here(a, b, bias.defined())) return thin_product_t(a, b, bias);
-  return library_product(a, b, bias);
+  return direct_product(a, b, bias);
 }
 
-void same_dtype_product_into(Tensor& y, const Tensor& a, const Tensor& b, const Into& into) {
+void one_product_into(Tensor& y, const Tensor& a, const Tensor& b, const Into& into) {
   const bool onednn = for_onednn(a, b), thin = !onednn && thin_here(a, b);
   if (thin && into.add) {
     add_thin_product_t(y, a, b, into.scale);
   } else if (onednn || thin) {
-    Tensor product = same_dtype_product(a, b, into.bias);
+    Tensor product = one_product(a, b, into.bias);
     if (into.add) y.add_(product, into.scale);
     else y.copy_(into.scale == 1 ? product : product.mul_(into.scale));
   } else {
-    library_product_into(y, a, b, into);
+    direct_product_into(y, a, b, into);
   }
 }
 
-// A piece of a stored weight, in the dtype of the calculation.
-Tensor fetched(const Tensor& stored, at::ScalarType dtype) {
-  const Tensor piece = stored.to(dtype);
-  let_go(stored);
-  return piece;
-}
+// Some bodies convert as they read.
+bool read_as_stored(const Tensor& a, const Tensor& b) { return b.scalar_type() == a.scalar_type() || packed_here(a, b) || thin_here(a, b); }
 
-// Thin bodies convert as they read.
-bool read_as_stored(const Tensor& a, const Tensor& b) { return b.scalar_type() == a.scalar_type() || thin_here(a, b); }
+// A stored weight, or a piece of one, in the dtype of the calculation where it cannot be read otherwise.
+Tensor readable(const Tensor& a, const Tensor& b) { return read_as_stored(a, b) ? b : b.to(a.scalar_type()); }
+
+// Pieces bound what is converted, and what of a mapped file is resident, at one time.
+bool in_pieces(const Tensor& a, const Tensor& b) { return b.is_cpu() && b.numel() > kPiece && (packed_here(a, b) || !read_as_stored(a, b)); }
 
 void product_t_into(Tensor& y, const Tensor& a, const Tensor& b, const Into& into) {
-  if (read_as_stored(a, b)) {
-    same_dtype_product_into(y, a, b, into);
-    return let_go(b);
-  }
-  const at::ScalarType dtype = a.scalar_type();
+  const auto one_piece = [&](Tensor& part, const Tensor& x, const Tensor& w, const Into& of_piece) {
+    one_product_into(part, x, readable(x, w), of_piece);
+    let_go(w);
+  };
+  if (!in_pieces(a, b)) return one_piece(y, a, b, into);
   const int64_t n = b.size(0), k = b.size(1);
-  if (!b.is_cpu() || b.numel() <= kPiece) return same_dtype_product_into(y, a, fetched(b, dtype), into);
   if (n >= k) {  // columns of the result by themselves
     const int64_t rows = std::max<int64_t>(64, kPiece / k / 64 * 64);
     for (int64_t begin = 0; begin < n; begin += rows) {
       const int64_t count = std::min(rows, n - begin);
       Tensor columns = y.narrow(1, begin, count);
-      same_dtype_product_into(columns, a, fetched(b.narrow(0, begin, count), dtype),
-                              {into.add, into.scale, into.bias.defined() ? into.bias.narrow(0, begin, count) : Tensor()});
+      one_piece(columns, a, b.narrow(0, begin, count), {into.add, into.scale, into.bias.defined() ? into.bias.narrow(0, begin, count) : Tensor()});
     }
     return;
   }
   const int64_t columns = std::max<int64_t>(64, kPiece / n / 64 * 64);  // a sum over pieces of the inner size
   for (int64_t begin = 0; begin < k; begin += columns) {
     const int64_t count = std::min(columns, k - begin);
-    same_dtype_product_into(y, a.narrow(1, begin, count), fetched(b.narrow(1, begin, count), dtype),
-                            begin == 0 ? into : Into{.add = true, .scale = into.scale});
+    one_piece(y, a.narrow(1, begin, count), b.narrow(1, begin, count), begin == 0 ? into : Into{.add = true, .scale = into.scale});
   }
 }
 
@@ -165,12 +163,11 @@ void product_t_into(Tensor& y, const Tensor& a, const Tensor& b, const Into& int
 
 Tensor product_t(const Tensor& a, const Tensor& b, const Tensor& given_bias) {
   const Tensor bias = given_bias.defined() ? given_bias.to(a.scalar_type()) : given_bias;
-  if (read_as_stored(a, b)) {
-    const Tensor y = same_dtype_product(a, b, bias);
+  if (!in_pieces(a, b)) {
+    const Tensor y = one_product(a, readable(a, b), bias);
     let_go(b);
     return y;
   }
-  if (!b.is_cpu() || b.numel() <= kPiece) return same_dtype_product(a, fetched(b, a.scalar_type()), bias);
   Tensor y = at::empty({a.size(0), b.size(0)}, a.options());
   product_t_into(y, a, b, {.bias = bias});
   return y;
@@ -180,7 +177,7 @@ Tensor product(const Tensor& a, const Tensor& b) { return product_t(a, b.t()); }
 
 bool adds_for_nothing(const Tensor& a, const Tensor& b) {
   if (a.is_cuda()) return b.scalar_type() == a.scalar_type();
-  return a.is_cpu() && a.scalar_type() == at::kFloat && mkl_at_full_rate() && !thin_here(a, b) && !composed_only();
+  return a.is_cpu() && a.scalar_type() == at::kFloat && (mkl_at_full_rate() || packed_here(a, b)) && !thin_here(a, b) && !composed_only();
 }
 
 void add_product(Tensor& y, const Tensor& a, const Tensor& b) { product_t_into(y, a, b.t(), {.add = true}); }
@@ -191,7 +188,7 @@ void product_into(Tensor& y, const Tensor& a, const Tensor& b, double scale) { p
 
 Tensor product_over_rows(const Tensor& a, const Tensor& b, at::ScalarType dtype) {
   if (a.is_cuda() && dtype == at::kFloat && a.scalar_type() != at::kFloat && a.scalar_type() != at::kDouble) return at::mm(a.t(), b, dtype);
-  return (thin_over_rows_here(a, b) ? thin_product_over_rows(a, b) : library_product(a.t(), b.t(), {})).to(dtype);
+  return (thin_over_rows_here(a, b) ? thin_product_over_rows(a, b) : direct_product(a.t(), b.t(), {})).to(dtype);
 }
 
 }  // namespace graft::kernels

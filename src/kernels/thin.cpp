@@ -7,6 +7,7 @@
 #include "core/torch.h"
 #include "kernels/cpu.h"
 #include "kernels/cpu/thin_kernel.h"
+#include "kernels/packed.h"
 #include "kernels/twins.h"
 
 namespace graft::kernels {
@@ -83,7 +84,7 @@ bool thin_here(const Tensor& a, const Tensor& b, bool bias) {
   const bool half = b.is_cpu() && stored_in_half(b) && b.numel() > 0;
   if (!half && !is_float_on_cpu(b)) return false;
   if (a.size(0) < kThinRows) return rows_contiguous(b) || stored_transposed(b) || (!half && b.numel() <= kSmallWeight);
-  if (half || b.numel() > kSmallWeight) return false;
+  if (half || b.numel() > kSmallWeight || packed_here(a, b)) return false;
   return !mkl_at_full_rate() || (b.size(0) < kNarrow && rows_contiguous(b)) || (bias && b.size(1) <= kNarrow);
 }
 
@@ -108,6 +109,7 @@ void add_thin_product_t(Tensor& y, const Tensor& a, const Tensor& b, double scal
 
 bool thin_over_rows_here(const Tensor& a, const Tensor& b) {
   if (!is_float_on_cpu(a) || !is_float_on_cpu(b) || composed_only() || (a.size(1) % 16 != 0 && b.size(1) % 16 != 0)) return false;
+  if (packed_here(a.t(), b.t())) return false;
   return a.size(1) * b.size(1) <= kSmallWeight && (!mkl_at_full_rate() || std::min(a.size(1), b.size(1)) <= kNarrow);
 }
 

@@ -1,0 +1,185 @@
+#include "kernels/cpu/packed_kernel.h"
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+
+#define GRAFT_LANES 8
+
+namespace graft::kernels::cpu {
+namespace {
+
+#include "kernels/cpu/vectors.inc"
+#include "kernels/cpu/halves.inc"
+
+constexpr int64_t kRows = kPackedRows, kColumns = kPackedColumns;
+constexpr int kVectors = kColumns / GRAFT_LANES;
+constexpr int64_t kBlock = 24 * kRows;  // rows that stay in a cache beside the columns
+
+// Pieces of about the same depth.
+inline int64_t piece_of(int64_t depth) {
+  const int64_t pieces = (depth + kPackedDepth - 1) / kPackedDepth;
+  return (depth + pieces - 1) / pieces;
+}
+
+// Four rows of four numbers, turned into four columns.
+inline void turn(const Four* rows, Four* columns) {
+  const Four a = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5), b = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7);
+  const Four c = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5), d = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
+  columns[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5);
+  columns[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
+  columns[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
+  columns[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
+}
+
+// Columns of w whose numbers lie one behind the other, `step` from column to column: panel [depth, kColumns].
+template <class W>
+inline void turn_panel(const W* w, int64_t step, int64_t width, int64_t depth, float* panel) {
+  int64_t j = 0;
+  for (; j + 4 <= width; j += 4) {
+    const W* const from = w + j * step;
+    int64_t k = 0;
+    for (; k + GRAFT_LANES <= depth; k += GRAFT_LANES) {
+      Lanes rows[4];
+      for (int i = 0; i < 4; ++i) rows[i] = load(from + i * step + k);
+      for (int part = 0; part < GRAFT_LANES; part += 4) {
+        Four piece[4], columns[4];
+        for (int i = 0; i < 4; ++i) piece[i] = part ? __builtin_shufflevector(rows[i], rows[i], 4, 5, 6, 7) : __builtin_shufflevector(rows[i], rows[i], 0, 1, 2, 3);
+        turn(piece, columns);
+        for (int i = 0; i < 4; ++i) *reinterpret_cast<Four*>(panel + (k + part + i) * kColumns + j) = columns[i];
+      }
+    }
+    for (; k < depth; ++k)
+      for (int i = 0; i < 4; ++i) panel[k * kColumns + j + i] = number(from[i * step + k]);
+  }
+  for (; j < width; ++j)
+    for (int64_t k = 0; k < depth; ++k) panel[k * kColumns + j] = number(w[j * step + k]);
+}
+
+// The rows from .. from + depth of the columns first .. first + count of w as panels [depth, kColumns], with zeros behind the last column.
+template <class W>
+inline void pack_weight(const PackedProduct& p, int64_t first, int64_t count, int64_t from, int64_t depth, float* panels) {
+  const W* const w = static_cast<const W*>(p.w) + first * p.w_column + from * p.w_depth;
+  const int64_t whole = count / kColumns * kColumns;
+  float* const rest = panels + whole * depth;
+  if (whole < count) fill(rest, kColumns * depth, 0);
+  if (p.w_column != 1) {
+    for (int64_t j = 0; j < count; j += kColumns) turn_panel(w + j * p.w_column, p.w_column, lower(kColumns, count - j), depth, panels + j * depth);
+    return;
+  }
+  for (int64_t k = 0; k < depth; ++k) {
+    const W* const row = w + k * p.w_depth;
+    for (int64_t j = 0; j < whole; j += kColumns)
+      for (int64_t v = 0; v < kColumns; v += GRAFT_LANES) store(panels + j * depth + k * kColumns + v, load(row + j + v));
+    for (int64_t j = whole; j < count; ++j) rest[k * kColumns + j - whole] = number(row[j]);
+  }
+}
+
+// x [count, depth] as [depth, kRows].
+inline void pack_tile_rows(const float* x, int64_t x_row, int64_t x_depth, int64_t count, int64_t depth, float* block) {
+  int64_t k = 0;
+  if (x_depth == 1 && count == kRows)
+    for (; k + 4 <= depth; k += 4) {
+      float* const to = block + k * kRows;
+      Four rows[4], columns[4];
+      for (int i = 0; i < 4; ++i) rows[i] = *reinterpret_cast<const Four*>(x + i * x_row + k);
+      turn(rows, columns);
+      const Four a = *reinterpret_cast<const Four*>(x + 4 * x_row + k), b = *reinterpret_cast<const Four*>(x + 5 * x_row + k);
+      const Four low = __builtin_shufflevector(a, b, 0, 4, 1, 5), high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+      for (int i = 0; i < 4; ++i) {
+        *reinterpret_cast<Four*>(to + i * kRows) = columns[i];
+        __builtin_memcpy(to + i * kRows + 4, reinterpret_cast<const float*>(i < 2 ? &low : &high) + i % 2 * 2, 2 * sizeof(float));
+      }
+    }
+  for (; k < depth; ++k)
+    for (int64_t r = 0; r < count; ++r) block[k * kRows + r] = x[r * x_row + k * x_depth];
+}
+
+// y [M, width] = or += scale · x · panel.
+template <int M>
+inline void packed_tile(int64_t depth, const float* x, int64_t x_row, int64_t x_depth, const float* panel, float* y, int64_t y_row, int64_t width, float scale,
+                        bool add) {
+  Lanes sum[M][kVectors];
+  for (int i = 0; i < M; ++i) {
+    __builtin_prefetch(y + i * y_row);
+    for (int j = 0; j < kVectors; ++j) sum[i][j] = Lanes{};
+  }
+  for (int64_t k = 0; k < depth; ++k, x += x_depth, panel += kColumns) {
+    Lanes row[kVectors];
+    for (int j = 0; j < kVectors; ++j) row[j] = load(panel + j * GRAFT_LANES);
+    for (int i = 0; i < M; ++i) {
+      const Lanes a = all(x[i * x_row]);
+      for (int j = 0; j < kVectors; ++j) sum[i][j] += a * row[j];
+    }
+  }
+  if (width == kColumns) {
+    for (int i = 0; i < M; ++i)
+      for (int j = 0; j < kVectors; ++j) {
+        float* const to = y + i * y_row + j * GRAFT_LANES;
+        store(to, add ? load(to) + sum[i][j] * scale : sum[i][j] * scale);
+      }
+    return;
+  }
+  for (int i = 0; i < M; ++i) {
+    float row[kColumns];
+    for (int j = 0; j < kVectors; ++j) store(row + j * GRAFT_LANES, sum[i][j] * scale);
+    for (int64_t j = 0; j < width; ++j) y[i * y_row + j] = row[j] + (add ? y[i * y_row + j] : 0.0f);
+  }
+}
+
+template <class W>
+void multiply_packed(const PackedProduct& p, const float* packed_x, int64_t begin, int64_t end, float* panels) {
+  const int64_t piece = piece_of(p.depth), tiles = (p.rows + kRows - 1) / kRows;
+  for (int64_t left = begin; left < end; left += kPackedTogether) {
+    const int64_t count = lower(kPackedTogether, end - left);
+    if (p.bias)
+      for (int64_t i = 0; i < p.rows; ++i)
+        for (int64_t j = left; j < left + count; ++j) p.y[i * p.y_row + j] = p.bias[j];
+    for (int64_t from = 0; from < p.depth; from += piece) {
+      const int64_t depth = lower(piece, p.depth - from);
+      const bool add = p.add || p.bias || from > 0;
+      pack_weight<W>(p, left, count, from, depth, panels);
+      const float* const there = packed_x ? packed_x + from * tiles * kRows : p.x + from * p.x_depth;
+      const int64_t x_row = packed_x ? 1 : p.x_row, x_depth = packed_x ? kRows : p.x_depth, next_row = packed_x ? depth : p.x_row;
+      for (int64_t row = 0; row < p.rows; row += kBlock) {
+        const int64_t rows = lower(kBlock, p.rows - row);
+        for (int64_t j = 0; j < count; j += kColumns) {
+          const float* const panel = panels + j * depth;
+          const int64_t width = lower(kColumns, count - j);
+          const float* x = there + row * next_row;
+          float* y = p.y + row * p.y_row + left + j;
+          int64_t i = 0;
+          for (; i + kRows <= rows; i += kRows, x += kRows * next_row, y += kRows * p.y_row)
+            packed_tile<kRows>(depth, x, x_row, x_depth, panel, y, p.y_row, width, p.scale, add);
+          switch (rows - i) {
+            case 5: packed_tile<5>(depth, x, x_row, x_depth, panel, y, p.y_row, width, p.scale, add); break;
+            case 4: packed_tile<4>(depth, x, x_row, x_depth, panel, y, p.y_row, width, p.scale, add); break;
+            case 3: packed_tile<3>(depth, x, x_row, x_depth, panel, y, p.y_row, width, p.scale, add); break;
+            case 2: packed_tile<2>(depth, x, x_row, x_depth, panel, y, p.y_row, width, p.scale, add); break;
+            case 1: packed_tile<1>(depth, x, x_row, x_depth, panel, y, p.y_row, width, p.scale, add); break;
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void pack_rows_avx2(const PackedProduct& p, int64_t begin, int64_t end, float* x) {
+  const int64_t piece = piece_of(p.depth), tiles = (p.rows + kRows - 1) / kRows;
+  for (int64_t tile = begin; tile < end; ++tile)
+    for (int64_t from = 0; from < p.depth; from += piece) {
+      const int64_t depth = lower(piece, p.depth - from), row = tile * kRows;
+      pack_tile_rows(p.x + row * p.x_row + from * p.x_depth, p.x_row, p.x_depth, lower(kRows, p.rows - row), depth, x + (from * tiles + tile * depth) * kRows);
+    }
+}
+
+const PackedBody kPackedF32 = multiply_packed<float>, kPackedBf16 = multiply_packed<Bf16>, kPackedF16 = multiply_packed<F16>;
+
+}  // namespace graft::kernels::cpu
+#else
+namespace graft::kernels::cpu {
+void pack_rows_avx2(const PackedProduct&, int64_t, int64_t, float*) {}
+const PackedBody kPackedF32 = nullptr, kPackedBf16 = nullptr, kPackedF16 = nullptr;  // never chosen
+}
+#endif

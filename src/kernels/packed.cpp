@@ -1,0 +1,86 @@
+#include "kernels/packed.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <atomic>
+
+#include "core/torch.h"
+#include "kernels/cpu.h"
+#include "kernels/cpu/packed_kernel.h"
+#include "kernels/twins.h"
+
+namespace graft::kernels {
+namespace {
+
+constexpr int64_t kLeastRows = 64, kLeastColumns = 32;  // below which laying factors out is not worth it
+constexpr int64_t kFewColumns = 2 * cpu::kPackedColumns;                // for which rows are read as they lie
+constexpr int64_t kRowsLaidOut = int64_t{8} << 20;                       // bytes of them at a time
+constexpr int64_t kTasksPerThread = 4;
+
+// On all threads, which take a piece after the other: one that the system holds up holds up no other. `task` is told its thread and piece.
+template <class Task>
+void run_tasks(int64_t threads, int64_t total, int64_t piece, const Task& task) {
+  if (threads == 1) return task(0, 0, total);
+  std::atomic<int64_t> next{0};
+  at::parallel_for(0, threads, 1, [&](int64_t thread, int64_t) {
+    for (int64_t begin; (begin = next.fetch_add(piece, std::memory_order_relaxed)) < total;) task(thread, begin, std::min(total, begin + piece));
+  });
+}
+
+int64_t rounded_up(int64_t count, int64_t unit) { return at::divup(count, unit) * unit; }
+
+// Columns of a task, such that equally fast threads end together.
+int64_t task_width(int64_t columns, int64_t threads) {
+  const int64_t tiles = at::divup(columns, cpu::kPackedColumns);
+  const auto longest = [&](int64_t width) { return at::divup(at::divup(tiles, width), threads) * width; };
+  int64_t best = cpu::kPackedTogether / cpu::kPackedColumns;
+  for (int64_t width = best - 1; width > 0; --width)
+    if (longest(width) < longest(best)) best = width;
+  return best * cpu::kPackedColumns;
+}
+
+void run_packed(const cpu::PackedProduct& p, cpu::PackedBody body, float* scratch, float* laid_out, int64_t threads) {
+  const int64_t tiles = at::divup(p.rows, cpu::kPackedRows);
+  if (laid_out)
+    run_tasks(threads, tiles, at::divup(tiles, kTasksPerThread * threads), [&](int64_t, int64_t begin, int64_t end) { cpu::pack_rows_avx2(p, begin, end, laid_out); });
+  run_tasks(threads, p.columns, task_width(p.columns, threads), [&](int64_t thread, int64_t begin, int64_t end) { body(p, laid_out, begin, end, scratch + thread * cpu::kPackedScratch); });
+}
+
+// Rows in about equal parts that are laid out in `kRowsLaidOut` bytes at most.
+int64_t rows_together(const cpu::PackedProduct& p) {
+  const int64_t most = std::max<int64_t>(kLeastRows, kRowsLaidOut / static_cast<int64_t>(sizeof(float)) / p.depth);
+  return rounded_up(at::divup(p.rows, at::divup(p.rows, most)), cpu::kPackedRows);
+}
+
+}  // namespace
+
+bool packed_here(const Tensor& a, const Tensor& b) {
+  if (!a.is_cpu() || a.scalar_type() != at::kFloat || !b.is_cpu() || composed_only() || mkl_at_full_rate() || cpu_isa() != Isa::Avx2) return false;
+  if (b.scalar_type() != at::kFloat && b.scalar_type() != at::kBFloat16 && b.scalar_type() != at::kHalf) return false;
+  return a.size(0) >= kLeastRows && b.size(0) >= kLeastColumns && a.size(1) > 0 && (b.stride(0) == 1 || b.stride(1) == 1);
+}
+
+void packed_product_t_into(Tensor& y, const Tensor& a, const Tensor& b, double scale, bool add, const Tensor& bias) {
+  const Tensor own_bias = bias.defined() ? bias.contiguous() : bias;
+  cpu::PackedProduct p{};
+  p.rows = a.size(0), p.columns = b.size(0), p.depth = a.size(1);
+  p.x = a.const_data_ptr<float>(), p.x_row = a.stride(0), p.x_depth = a.stride(1);
+  p.w = b.const_data_ptr(), p.w_column = b.stride(0), p.w_depth = b.stride(1);
+  p.y = y.mutable_data_ptr<float>(), p.y_row = y.stride(0);
+  p.bias = bias.defined() ? own_bias.const_data_ptr<float>() : nullptr;
+  p.scale = static_cast<float>(scale), p.add = add;
+  const auto body = b.scalar_type() == at::kBFloat16 ? cpu::kPackedBf16 : b.scalar_type() == at::kHalf ? cpu::kPackedF16 : cpu::kPackedF32;
+  const int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads(), together = rows_together(p);
+  constexpr int64_t kAligned = 64 / sizeof(float);
+  const int64_t laid_out = p.columns > kFewColumns ? together * p.depth : 0;
+  const Tensor memory = at::empty({threads * cpu::kPackedScratch + laid_out + kAligned}, a.options());
+  float* const scratch = memory.mutable_data_ptr<float>() + (kAligned - reinterpret_cast<uintptr_t>(memory.const_data_ptr()) / sizeof(float) % kAligned) % kAligned;
+  for (int64_t row = 0; row < a.size(0); row += together) {
+    p.rows = std::min(together, a.size(0) - row);
+    run_packed(p, body, scratch, laid_out ? scratch + threads * cpu::kPackedScratch : nullptr, threads);
+    p.x += together * p.x_row, p.y += together * p.y_row;
+  }
+}
+
+}  // namespace graft::kernels

@@ -1,0 +1,13 @@
+// float32 products of many rows on a CPU with AVX2 whose rate libtorch's libraries do not reach (kernels/cpu/packed_kernel.h).
+// kernels/gemm.h is what callers use.
+#pragma once
+#include "core/tensor.h"
+
+namespace graft::kernels {
+
+// Whether a [m, k] · bᵀ for b [n, k] is computed here. b may be stored in bfloat16 or float16: it is converted as it is laid out.
+bool packed_here(const Tensor& a, const Tensor& b);
+// y = or += scale · a · bᵀ + bias, for a y [m, n] whose rows are contiguous.
+void packed_product_t_into(Tensor& y, const Tensor& a, const Tensor& b, double scale, bool add, const Tensor& bias);
+
+}  // namespace graft::kernels
