@@ -13,7 +13,7 @@
 namespace graft::kernels {
 namespace {
 
-constexpr int64_t kLeastRows = 64, kLeastColumns = 32;  // below which laying factors out is not worth it
+constexpr int64_t kLeastRows = 64, kLeastSide = 32, kLeastWeight = int64_t{1} << 14;  // below which laying factors out is not worth it
 constexpr int64_t kFewColumns = 2 * cpu::kPackedColumns;                // for which rows are read as they lie
 constexpr int64_t kRowsLaidOut = int64_t{8} << 20;                       // bytes of them at a time
 constexpr int64_t kTasksPerThread = 4;
@@ -58,7 +58,7 @@ int64_t rows_together(const cpu::PackedProduct& p) {
 bool packed_here(const Tensor& a, const Tensor& b) {
   if (!a.is_cpu() || a.scalar_type() != at::kFloat || !b.is_cpu() || composed_only() || mkl_at_full_rate() || cpu_isa() != Isa::Avx2) return false;
   if (b.scalar_type() != at::kFloat && b.scalar_type() != at::kBFloat16 && b.scalar_type() != at::kHalf) return false;
-  return a.size(0) >= kLeastRows && b.size(0) >= kLeastColumns && a.size(1) > 0 && (b.stride(0) == 1 || b.stride(1) == 1);
+  return a.size(0) >= kLeastRows && std::min(b.size(0), b.size(1)) >= kLeastSide && b.numel() > kLeastWeight && (b.stride(0) == 1 || b.stride(1) == 1);
 }
 
 void packed_product_t_into(Tensor& y, const Tensor& a, const Tensor& b, double scale, bool add, const Tensor& bias) {
