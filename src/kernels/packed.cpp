@@ -15,7 +15,8 @@ namespace {
 
 constexpr int64_t kLeastRows = 64, kLeastSide = 32, kLeastWeight = int64_t{1} << 14;  // below which laying factors out is not worth it
 constexpr int64_t kFewColumns = 2 * cpu::kPackedColumns;                // for which rows are read as they lie
-constexpr int64_t kRowsLaidOut = int64_t{8} << 20;                       // bytes of them at a time
+constexpr int64_t kRowsLaidOut = int64_t{2} << 20;         // bytes of them at a time: all threads read them again and again
+constexpr int64_t kDepthLaidOut = 2048;                     // of them, so that a weight that is laid out serves many rows
 constexpr int64_t kTasksPerThread = 4;
 
 // On all threads, which take a piece after the other: one that the system holds up holds up no other. `task` is told its thread and piece.
@@ -28,7 +29,8 @@ void run_tasks(int64_t threads, int64_t total, int64_t piece, const Task& task) 
   });
 }
 
-int64_t rounded_up(int64_t count, int64_t unit) { return at::divup(count, unit) * unit; }
+// The size of about equal pieces of at most `most`, in whole units.
+int64_t equal_piece(int64_t total, int64_t most, int64_t unit) { return at::divup(at::divup(total, at::divup(total, most)), unit) * unit; }
 
 // Columns of a task, such that equally fast threads end together.
 int64_t task_width(int64_t columns, int64_t threads) {
@@ -47,12 +49,6 @@ void run_packed(const cpu::PackedProduct& p, cpu::PackedBody body, float* scratc
   run_tasks(threads, p.columns, task_width(p.columns, threads), [&](int64_t thread, int64_t begin, int64_t end) { body(p, laid_out, begin, end, scratch + thread * cpu::kPackedScratch); });
 }
 
-// Rows in about equal parts that are laid out in `kRowsLaidOut` bytes at most.
-int64_t rows_together(const cpu::PackedProduct& p) {
-  const int64_t most = std::max<int64_t>(kLeastRows, kRowsLaidOut / static_cast<int64_t>(sizeof(float)) / p.depth);
-  return rounded_up(at::divup(p.rows, at::divup(p.rows, most)), cpu::kPackedRows);
-}
-
 }  // namespace
 
 bool packed_here(const Tensor& a, const Tensor& b) {
@@ -62,25 +58,26 @@ bool packed_here(const Tensor& a, const Tensor& b) {
 }
 
 void packed_product_t_into(Tensor& y, const Tensor& a, const Tensor& b, double scale, bool add, const Tensor& bias) {
-  const Tensor own_bias = bias.defined() ? bias.contiguous() : bias;
-  cpu::PackedProduct p{};
-  p.rows = a.size(0), p.columns = b.size(0), p.depth = a.size(1);
-  p.x = a.const_data_ptr<float>(), p.x_row = a.stride(0), p.x_depth = a.stride(1);
-  p.w = b.const_data_ptr(), p.w_column = b.stride(0), p.w_depth = b.stride(1);
-  p.y = y.mutable_data_ptr<float>(), p.y_row = y.stride(0);
-  p.bias = bias.defined() ? own_bias.const_data_ptr<float>() : nullptr;
-  p.scale = static_cast<float>(scale), p.add = add;
   const auto body = b.scalar_type() == at::kBFloat16 ? cpu::kPackedBf16 : b.scalar_type() == at::kHalf ? cpu::kPackedF16 : cpu::kPackedF32;
-  const int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads(), together = rows_together(p);
+  const Tensor own_bias = bias.defined() ? bias.contiguous() : bias;
+  const int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads(), deep = equal_piece(a.size(1), kDepthLaidOut, 1);
+  const int64_t together = equal_piece(a.size(0), std::max<int64_t>(kLeastRows, kRowsLaidOut / static_cast<int64_t>(sizeof(float)) / deep), cpu::kPackedRows);
   constexpr int64_t kAligned = 64 / sizeof(float);
-  const int64_t laid_out = p.columns > kFewColumns ? together * p.depth : 0;
-  const Tensor memory = at::empty({threads * cpu::kPackedScratch + laid_out + kAligned}, a.options());
+  const Tensor memory = at::empty({threads * cpu::kPackedScratch + (b.size(0) > kFewColumns ? together * deep : 0) + kAligned}, a.options());
   float* const scratch = memory.mutable_data_ptr<float>() + (kAligned - reinterpret_cast<uintptr_t>(memory.const_data_ptr()) / sizeof(float) % kAligned) % kAligned;
-  for (int64_t row = 0; row < a.size(0); row += together) {
-    p.rows = std::min(together, a.size(0) - row);
-    run_packed(p, body, scratch, laid_out ? scratch + threads * cpu::kPackedScratch : nullptr, threads);
-    p.x += together * p.x_row, p.y += together * p.y_row;
-  }
+  float* const laid_out = b.size(0) > kFewColumns ? scratch + threads * cpu::kPackedScratch : nullptr;
+  for (int64_t from = 0; from < a.size(1); from += deep)
+    for (int64_t row = 0; row < a.size(0); row += together) {
+      const Tensor x = a.narrow(0, row, std::min(together, a.size(0) - row)).narrow(1, from, std::min(deep, a.size(1) - from)), w = b.narrow(1, from, x.size(1));
+      cpu::PackedProduct p{};
+      p.rows = x.size(0), p.columns = w.size(0), p.depth = x.size(1);
+      p.x = x.const_data_ptr<float>(), p.x_row = x.stride(0), p.x_depth = x.stride(1);
+      p.w = w.const_data_ptr(), p.w_column = w.stride(0), p.w_depth = w.stride(1);
+      p.y = y.mutable_data_ptr<float>() + row * y.stride(0), p.y_row = y.stride(0);
+      p.bias = bias.defined() && from == 0 ? own_bias.const_data_ptr<float>() : nullptr;
+      p.scale = static_cast<float>(scale), p.add = add || from > 0;
+      run_packed(p, body, scratch, laid_out, threads);
+    }
 }
 
 }  // namespace graft::kernels

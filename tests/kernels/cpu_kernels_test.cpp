@@ -43,18 +43,23 @@ void expect_products_of_every_layout() {
   }
 }
 
-TEST(Gemm, LargeProductsOfEveryLayout) {
-  for (const bool mkl : {true, false}) {
-    const AssumedMklRate assumed(mkl);
-    expect_products_of_every_layout();
-  }
+// Every library, and own tiles: whoever computes on this machine, and on others.
+template <class Check>
+void with_every_library(const Check& check) {
+  for (const bool mkl : {true, false})
+    for (const Isa isa : {Isa::Plain, Isa::Avx2, Isa::AmxBf16}) {
+      const AssumedMklRate assumed(mkl);
+      const LimitedIsa limit(isa);
+      check();
+    }
 }
+
+TEST(Gemm, LargeProductsOfEveryLayout) { with_every_library(expect_products_of_every_layout); }
 
 // Weights that are converted a piece at a time: columns of the result, and sums over the inner size.
 TEST(Gemm, WeightsOfSeveralPieces) {
   at::manual_seed(8);
-  for (const bool mkl : {true, false}) {
-    const AssumedMklRate assumed(mkl);
+  with_every_library([] {
     for (const auto& [n, k] : {std::pair<int64_t, int64_t>{4100, 1100}, {1100, 4100}}) {
       const Tensor a = at::randn({65, k}), b = at::randn({n, k}).to(at::kBFloat16), bias = at::randn({n});
       ASSERT_GT(b.numel() * 4, kPieceBytes);
@@ -66,7 +71,7 @@ TEST(Gemm, WeightsOfSeveralPieces) {
       product_into(sum, a, b.t(), 2);
       EXPECT_LT(apart(sum, 2 * expected), 1e-5);
     }
-  }
+  });
 }
 
 // Every body of each operation, reached as the operations reach it.
