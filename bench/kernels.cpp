@@ -74,6 +74,12 @@ void add_row_norms(int64_t out, int64_t in) {
   add(fmt::format("row_norms {}x{}", out, in), [=] { kernels::composed_only() ? kernels::row_norms_composed(changed) : kernels::row_norms(changed); });
 }
 
+// Of a frozen weight that is stored in bfloat16.
+void add_linear(int64_t rows, int64_t in, int64_t out) {
+  const Tensor x = at::randn({rows, in}), weight = at::randn({out, in}).to(at::kBFloat16);
+  add(fmt::format("linear {}x{}x{}", rows, in, out), training({x}, [=](auto& t) { return kernels::linear(t[0], weight, {}); }));
+}
+
 void add_loss(int64_t rows, int64_t width, int64_t vocab, double label_smoothing = 0) {
   const Tensor h = at::randn({rows, width}), weight = at::randn({vocab, width}) * 0.02, targets = at::randint(0, vocab, {rows}, at::kLong);
   add(fmt::format("linear_cross_entropy {}x{}x{}{}", rows, width, vocab, label_smoothing > 0 ? ", smoothed" : ""),
@@ -142,6 +148,11 @@ int main(int argc, char** argv) {
   keep_freed_memory();
   at::set_num_threads(thread_count(0));
   at::manual_seed(1);
+  for (const int64_t rows : {600, 1024}) {
+    add_linear(rows, 576, 576);
+    add_linear(rows, 576, 1536);
+    add_linear(rows, 1536, 576);
+  }
   add_row_norms(1536, 576);
   add_row_norms(8192, 2048);
   add_rowwise(1024, 576, 1536);

@@ -1,8 +1,9 @@
-// Products of many rows with a weight. libtorch carries two libraries: MKL behind at::mm, and oneDNN behind its fused inference
-// operations. On Intel's processors MKL is ahead from 64 rows on, but where a side is narrow; on others it keeps to AVX2 code, so there large float32
-// products go to oneDNN and those with a small weight to kernels/thin.h, as narrow ones and those of few rows do everywhere. oneDNN generates code for each
-// shape and keeps it: rows are filled up to one of few numbers, and sums over rows (gradients of weights), whose inner size differs from step
-// to step, stay with at::mm.
+// Products of many rows with a weight. libtorch carries two libraries: MKL behind its BLAS, and oneDNN behind its fused inference
+// operations. On Intel's processors MKL is ahead from 64 rows on, but where a side is narrow. On others it keeps to AVX2 code, and not to the
+// best: there float32 products go to own tiles (kernels/packed.h) where the processor has AVX2 and no more, and large ones to oneDNN where it
+// has AVX-512. Narrow products and those of few rows go to kernels/thin.h everywhere, small weights too where MKL is not ahead. oneDNN
+// generates code for each shape and keeps it: rows are filled up to one of few numbers, and sums over rows (gradients of weights), whose inner
+// size differs from step to step, never go there.
 #pragma once
 #include "core/tensor.h"
 

@@ -14,9 +14,9 @@ namespace graft::kernels {
 namespace {
 
 constexpr int64_t kLeastRows = 64, kLeastSide = 32, kLeastWeight = int64_t{1} << 14;  // below which laying factors out is not worth it
-constexpr int64_t kFewColumns = 2 * cpu::kPackedColumns;                // for which rows are read as they lie
-constexpr int64_t kRowsLaidOut = int64_t{2} << 20;         // bytes of them at a time: all threads read them again and again
-constexpr int64_t kDepthLaidOut = 2048;                     // of them, so that a weight that is laid out serves many rows
+constexpr int64_t kFewColumns = 2 * cpu::kPackedColumns;                              // for which rows are read as they lie
+constexpr int64_t kRowsLaidOut = int64_t{2} << 20;  // bytes of rows at a time: every thread reads all of them for each of its columns
+constexpr int64_t kDepthLaidOut = 2048;             // of those rows, which are then enough to be worth a weight laid out
 constexpr int64_t kTasksPerThread = 4;
 
 // On all threads, which take a piece after the other: one that the system holds up holds up no other. `task` is told its thread and piece.

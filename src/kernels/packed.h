@@ -5,9 +5,11 @@
 
 namespace graft::kernels {
 
-// Whether a [m, k] · bᵀ for b [n, k] is computed here. b may be stored in bfloat16 or float16: it is converted as it is laid out.
+// Whether a [m, k] · bᵀ for b [n, k] is computed here. b may be stored in bfloat16 or float16: it is converted as it is laid out. Its rows or its
+// columns are contiguous.
 bool packed_here(const Tensor& a, const Tensor& b);
-// y = or += scale · a · bᵀ + bias, for a y [m, n] whose rows are contiguous.
+// y = or += scale · a · bᵀ + bias, for a y [m, n] whose rows are contiguous, and a bias [n] or undefined. However many threads there are, the
+// sums are the same.
 void packed_product_t_into(Tensor& y, const Tensor& a, const Tensor& b, double scale, bool add, const Tensor& bias);
 
 }  // namespace graft::kernels
