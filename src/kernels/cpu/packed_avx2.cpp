@@ -21,16 +21,6 @@ inline int64_t piece_of(int64_t depth) {
   return (depth + pieces - 1) / pieces;
 }
 
-// Four rows of four numbers, turned into four columns.
-inline void turn(const Four* rows, Four* columns) {
-  const Four a = __builtin_shufflevector(rows[0], rows[1], 0, 4, 1, 5), b = __builtin_shufflevector(rows[0], rows[1], 2, 6, 3, 7);
-  const Four c = __builtin_shufflevector(rows[2], rows[3], 0, 4, 1, 5), d = __builtin_shufflevector(rows[2], rows[3], 2, 6, 3, 7);
-  columns[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5);
-  columns[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
-  columns[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
-  columns[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
-}
-
 // Columns of w whose numbers lie one behind the other, `step` from column to column: panel [depth, kColumns].
 template <class W>
 inline void turn_panel(const W* w, int64_t step, int64_t width, int64_t depth, float* panel) {
@@ -44,7 +34,7 @@ inline void turn_panel(const W* w, int64_t step, int64_t width, int64_t depth, f
       for (int part = 0; part < GRAFT_LANES; part += 4) {
         Four piece[4], columns[4];
         for (int i = 0; i < 4; ++i) piece[i] = part ? __builtin_shufflevector(rows[i], rows[i], 4, 5, 6, 7) : __builtin_shufflevector(rows[i], rows[i], 0, 1, 2, 3);
-        turn(piece, columns);
+        turn_four(piece, columns);
         for (int i = 0; i < 4; ++i) *reinterpret_cast<Four*>(panel + (k + part + i) * kColumns + j) = columns[i];
       }
     }
@@ -82,7 +72,7 @@ inline void pack_tile_rows(const float* x, int64_t x_row, int64_t x_depth, int64
       float* const to = block + k * kRows;
       Four rows[4], columns[4];
       for (int i = 0; i < 4; ++i) rows[i] = *reinterpret_cast<const Four*>(x + i * x_row + k);
-      turn(rows, columns);
+      turn_four(rows, columns);
       const Four a = *reinterpret_cast<const Four*>(x + 4 * x_row + k), b = *reinterpret_cast<const Four*>(x + 5 * x_row + k);
       const Four low = __builtin_shufflevector(a, b, 0, 4, 1, 5), high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
       for (int i = 0; i < 4; ++i) {
