@@ -3,7 +3,8 @@
 
     python tools/parity/combinations.py [GRAFT]
 
-Tensors must be PEFT's to the last bits; where a decomposition turns them, their product. Entries that are dropped at random are the same when PEFT's
+Tensors must be PEFT's to the last bits; where a decomposition turns them, their product. PEFT's
+own float32 is off from float64 by up to 2.2e-6 with `svd`, depending on the processor (graft is within 2e-7), which that kind's bound allows for. Entries that are dropped at random are the same when PEFT's
 generator starts from the same seed behind the initial values of the new adapter."""
 
 import sys
@@ -143,7 +144,8 @@ def rows(graft, bases, folder):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for number, (kind, *_) in enumerate(CASES):
-            of_kind = found.setdefault(kind, {"tensors": Row(f"LoRA combined by {kind}: tensors", bound=2e-6), "logits": Row(f"LoRA combined by {kind}: logits")})
+            bound = 4e-6 if kind == "svd" else 2e-6
+            of_kind = found.setdefault(kind, {"tensors": Row(f"LoRA combined by {kind}: tensors", bound=bound), "logits": Row(f"LoRA combined by {kind}: logits")})
             for base in ("llama", "gpt2"):
                 place = folder / f"combination{number}_{base}"
                 place.mkdir()

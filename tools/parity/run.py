@@ -124,11 +124,11 @@ def main():
             print(f"== {part}: {seconds:.0f} s", flush=True)
             done[part] = [(PARTS[part][0], row) for row in rows]
     results = [row for part in chosen for row in done[part]]
-    for _, row in results:
-        if row["mismatches"] or not row["cases"]:
-            print("\n".join(f"   {row['name']}: {str(note)[:500]}" for note in row.get("notes", [])[:20]))
     table = [cells(title, row) for title, row in results]
     print(aligned(table))
+    for line, (_, row) in zip(table, results):  # behind the table, where whoever has the log's end alone sees them
+        if row["mismatches"] or not row["cases"]:
+            print("\n".join([f"-- {', '.join(cell for cell in line if cell)}", *(f"   {str(note)[:500]}" for note in row.get("notes", [])[:20])]))
     failed = sum(row["mismatches"] for _, row in results)
     if options.write and not failed:
         write_page(table)
