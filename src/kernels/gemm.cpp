@@ -26,7 +26,7 @@ constexpr int64_t kLargeProduct = int64_t{1} << 25;
 
 bool for_onednn(const Tensor& a, const Tensor& b) {
   return a.is_cpu() && a.scalar_type() == at::kFloat && a.size(0) >= 64 && a.size(0) * a.size(1) * b.size(0) >= kLargeProduct && !mkl_at_full_rate() &&
-         !packed_here(a, b) && !composed_only();
+         !packed_here(a, b) && !thin_here(a, b) && !composed_only();
 }
 
 int64_t filled_up(int64_t rows) {

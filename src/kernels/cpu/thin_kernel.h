@@ -53,12 +53,16 @@ struct ByStorage {
   Body f32, bf16, f16;
 };
 
+// A weight [out, in], rows `stride` entries apart, becomes turned [in, out].
+using TurnBody = void (*)(const float* w, int64_t out, int64_t in, int64_t stride, float* turned);
+
 struct ThinKernels {
   ByStorage<ThinBody> product;
   // y [rows, out] = x [rows, in] · w for a weight stored as [in, out]; begin and end are multiples of 16.
   ByStorage<ThinBody> product_stored_transposed;
   // y [rows, out] = xᵀ · w, summed over the `in` rows of x [in, rows] and w [in, out]; begin and end as above.
   ThinBody product_over_rows;
+  TurnBody turn;
   void (*decode)(const DecodeHeads& heads);
   ByStorage<RowNormsBody> row_norms;
 };
