@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include "core/autograd.h"
+#include "kernels/cpu.h"
 #include "kernels/cpu/elementwise_kernel.h"
 #include "kernels/cuda/fused.h"
 #include "kernels/recompute.h"
@@ -14,8 +15,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Rows of a task. Fixed, so that sums over rows do not depend on the number of threads.
-constexpr int64_t kRowsPerTask = 32;
 
 bool norm_in_float(const Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
 

@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include "core/autograd.h"
+#include "kernels/cpu.h"
 #include "kernels/cpu/elementwise_kernel.h"
 #include "kernels/recompute.h"
 #include "kernels/twins.h"
@@ -13,7 +14,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-constexpr int64_t kRowsPerTask = 32;  // fixed, so that sums over rows do not depend on the number of threads
 
 struct ScaledFunction : torch::autograd::Function<ScaledFunction> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& factor) {
