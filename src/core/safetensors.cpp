@@ -175,7 +175,7 @@ at::Tensor SafetensorsFile::tensor(const std::string& name) const {
   const unsigned char* bytes = mapping_->bytes + mapping_->data + info.begin;
   if (info.end == info.begin || reinterpret_cast<uintptr_t>(bytes) % dtype->bytes != 0) {
     at::Tensor copy = at::empty(info.shape, at::TensorOptions().dtype(dtype->type));
-    std::memcpy(copy.mutable_data_ptr(), bytes, info.end - info.begin);
+    if (copy.numel() > 0) std::memcpy(copy.mutable_data_ptr(), bytes, info.end - info.begin);
     return copy;
   }
   auto keep = mapping_;

@@ -1,7 +1,6 @@
 // Tokens by text and by id.
 #pragma once
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,28 +8,6 @@
 #include "core/json.h"
 
 namespace graft {
-
-inline uint64_t hash_bytes(std::string_view text) {
-  constexpr uint64_t kFactor = 0x9E3779B97F4A7C15u;
-  uint64_t hash = text.size() * kFactor;
-  const char* at = text.data();
-  size_t left = text.size();
-  const auto mix = [&](uint64_t word) {
-    hash = (hash ^ word) * kFactor;
-    hash ^= hash >> 32;
-  };
-  for (; left >= 8; at += 8, left -= 8) {
-    uint64_t word;
-    std::memcpy(&word, at, 8);
-    mix(word);
-  }
-  if (left) {
-    uint64_t word = 0;
-    std::memcpy(&word, at, left);
-    mix(word);
-  }
-  return hash ^ hash >> 29;
-}
 
 class TokenMap {
  public:

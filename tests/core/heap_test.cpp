@@ -8,8 +8,17 @@
 namespace graft {
 namespace {
 
-TEST(Heap, BlocksNeverOverlapAndKeepTheirContents) {
-  use_own_heap();
+class Heap : public ::testing::Test {
+ protected:
+  void SetUp() override {
+#if defined(__SANITIZE_ADDRESS__)
+    GTEST_SKIP() << "the address sanitizer has a heap of its own";
+#endif
+    use_own_heap();
+  }
+};
+
+TEST_F(Heap, BlocksNeverOverlapAndKeepTheirContents) {
   const int64_t before = heap_use().now;
   Rng rng(3);
   std::vector<Tensor> live;
@@ -33,8 +42,7 @@ TEST(Heap, BlocksNeverOverlapAndKeepTheirContents) {
   EXPECT_EQ(heap_use().now, before);
 }
 
-TEST(Heap, FreedNeighboursBecomeOneGapThatIsUsedAgain) {
-  use_own_heap();
+TEST_F(Heap, FreedNeighboursBecomeOneGapThatIsUsedAgain) {
   const auto block = [] { return at::empty({1 << 20}, at::kByte); };
   std::vector<Tensor> row;
   for (int i = 0; i < 8; ++i) row.push_back(block());
@@ -44,8 +52,7 @@ TEST(Heap, FreedNeighboursBecomeOneGapThatIsUsedAgain) {
   EXPECT_EQ(heap_use().touched, touched);
 }
 
-TEST(Heap, PeakIsTheMostThatLivedAtOnce) {
-  use_own_heap();
+TEST_F(Heap, PeakIsTheMostThatLivedAtOnce) {
   reset_heap_peak();
   const HeapUse before = heap_use();
   for (int i = 0; i < 3; ++i) at::empty({8 << 20}, at::kByte);
