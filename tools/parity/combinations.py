@@ -3,8 +3,8 @@
 
     python tools/parity/combinations.py [GRAFT]
 
-Tensors must be PEFT's to the last bits; where a decomposition turns them, their product. PEFT's
-own float32 is off from float64 by up to 2.2e-6 with `svd`, depending on the processor (graft is within 2e-7), which that kind's bound allows for. Entries that are dropped at random are the same when PEFT's
+Tensors must be PEFT's to the last bits; where a decomposition turns them, their product. With `svd` PEFT's own float32 is off from float64 by up to
+2.2e-6, depending on the processor (graft by 2e-7 at most), which that kind's bound allows for. Entries that are dropped at random are the same when PEFT's
 generator starts from the same seed behind the initial values of the new adapter."""
 
 import sys
