@@ -17,9 +17,9 @@ namespace graft {
 struct CombineOptions {
   std::string type = "svd";
   std::vector<double> weights;             // one for each adapter
-  std::optional<double> density;           // in (0, 1], where the type prunes
+  std::optional<double> density = {};      // in (0, 1], where the type prunes
   std::string majority_sign = "total";     // "total": of the entries' sum, "frequency": of the signs' sum
-  std::optional<int64_t> svd_rank;         // null: the largest of the adapters' ranks
+  std::optional<int64_t> svd_rank = {};    // null: the largest of the adapters' ranks
   uint64_t seed = 0;                       // of the entries that are kept at random
 };
 const std::vector<std::string>& combination_types();
@@ -28,9 +28,9 @@ bool elects_signs(const std::string& type);
 bool decomposes(const std::string& type);
 
 struct Combination {
-  std::vector<FactoredUpdate> updates;  // in the order of the modules in a model
-  NamedTensors copies;                  // whole embeddings that the files bring along
-  std::string type, base_model;
+  std::vector<FactoredUpdate> updates = {};  // in the order of the modules in a model
+  NamedTensors copies = {};                  // whole embeddings that the files bring along
+  std::string type = {}, base_model = {};
   double difference = 0;  // largest ‖ΔW − Σ w_i ΔW_i‖ / ‖Σ w_i ΔW_i‖ over the modules
 };
 

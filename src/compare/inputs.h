@@ -16,7 +16,7 @@ struct SharedInputs {
   std::vector<Example> train, dev, test, forgetting;
   std::string data_id;   // fingerprints of all data
   std::string model_id;  // hash of the base's config and weights' bytes
-  std::filesystem::path calibration;  // where passes over training data before the first step are kept; empty: nowhere
+  std::filesystem::path calibration = {};  // where passes over training data before the first step are kept; empty: nowhere
 };
 
 // Loads model and data of the plan and resolves every method's grid. Tries to attach each method, so that an impossible option

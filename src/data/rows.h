@@ -17,7 +17,7 @@ struct TextRow {
   std::vector<std::string> choices;     // completions to choose from, in a fixed order; empty: none
   int64_t label = -1;                   // index of the right choice
   std::string where;                    // "train.jsonl line 7"
-  std::shared_ptr<const chat::Conversation> conversation;  // of rows with messages; the prompt is then filled by tokenize_rows
+  std::shared_ptr<const chat::Conversation> conversation = {};  // of rows with messages; the prompt is then filled by tokenize_rows
 };
 
 // Kinds of rows, told apart row by row by their keys after `columns` are renamed:

@@ -11,7 +11,7 @@ struct Batch {
   std::vector<int64_t> predict;  // [supervised] ascending positions t whose next token ids[t + 1] (same document) is learned
 
   // Empty, or for each document the earlier one whose tokens (and those that it continues in turn) it sees in front of its own; -1: none.
-  std::vector<int64_t> parents;
+  std::vector<int64_t> parents = {};
 
   // Empty, or for each document how many of its sequence's tokens are the prompt; else the first token that is learned says so (sites/edit.h).
   std::vector<int64_t> prompts = {};

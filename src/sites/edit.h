@@ -20,7 +20,7 @@ struct Documents {
   std::vector<int64_t> starts{0};  // [documents + 1] first row of each
   std::vector<int64_t> first;      // [documents] position of each document's first row: above 0 where it goes on from a cache or from another one
   std::vector<int64_t> prompt;     // [documents] positions that belong to the prompt
-  std::vector<int64_t> ids;        // [rows] tokens, -1 at virtual rows; empty behind a prompt that is carried
+  std::vector<int64_t> ids = {};   // [rows] tokens, -1 at virtual rows; empty behind a prompt that is carried
   Tensor of_row;                   // [rows] int64: each row's document
   Tensor share;                    // [rows] float32: 1 / prompt at rows of the prompt, else 0; undefined where no edit reads whole documents
   // Where edits keep what later tokens need of the prompt, [documents, ...] under their own address; null where no token follows.

@@ -14,7 +14,7 @@ constexpr size_t kFirstSlots = 64, kCachedBytes = 24, kCachedIds = 8, kCacheEntr
 // Ids may have holes, but a file whose largest id is far from its number of tokens is broken.
 constexpr int64_t kMostHoles = 1 << 20;
 
-// Eight bytes at a time: most words are looked up once in a cache and once in a vocabulary.
+// Eight bytes at a time: every word of a text is looked up by it.
 uint64_t word_hash(std::string_view text) {
   constexpr uint64_t kFactor = 0x9E3779B97F4A7C15u;
   uint64_t hash = text.size() * kFactor;

@@ -162,7 +162,9 @@ TEST_F(Combined, RulesMeetWhereTheyShould) {
   frequency.majority_sign = "frequency";
   EXPECT_GT(std::abs(combine(files, frequency).difference - combine(files, options("ties")).difference), 1e-3);
   for (auto& type : combination_types())
-    if (type != "cat") EXPECT_GT(combine(files, options(type)).difference, 1e-3) << type;
+    if (type != "cat") {
+      EXPECT_GT(combine(files, options(type)).difference, 1e-3) << type;
+    }
   // One adapter is scaled.
   const Combination half = combine({files[0]}, options("svd", {0.5}));
   EXPECT_EQ(half.type, "linear");

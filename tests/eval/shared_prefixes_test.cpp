@@ -191,11 +191,11 @@ TEST_F(SharedPrefixesOfTinyModels, GradientsAreThoseOfWholeSequences) {
 // Dropout draws for each row, and VeLoRA's vector is a mean over rows: a beginning that is computed once would count once.
 TEST_F(SharedPrefixesOfTinyModels, TrainingSharesNothingWhereEachRowCounts) {
   const Model base = random_model(testing::tiny_config("llama"), 3);
-  const auto sharing = [](const Model& base, const char* method, const Json& options) {
+  const auto sharing = [](const Model& model, const char* method, const Json& options) {
     const MethodRow& row = find_method(method);
     auto made = row.make();
     from_json(made->config(), options, method);
-    Adapted adapted = attach(base, row, std::move(made), 1);
+    Adapted adapted = attach(model, row, std::move(made), 1);
     return training_sharing(adapted).allowed;
   };
   EXPECT_TRUE(sharing(base, "lora", Json::object()));

@@ -14,9 +14,9 @@ namespace graft {
 
 // The data, as who attaches a method gives them. Nothing is called unless a method asks.
 struct Calibration {
-  std::function<std::vector<Batch>(int64_t step)> batches;  // of the run's step counted from 0; the same at every call
-  std::function<std::string()> id;                          // names model, data and their order: the same id, the same result
-  std::filesystem::path folder;                             // where results are kept for later runs with this id; empty: nowhere
+  std::function<std::vector<Batch>(int64_t step)> batches = {};  // of the run's step counted from 0; the same at every call
+  std::function<std::string()> id = {};                          // names model, data and their order: the same id, the same result
+  std::filesystem::path folder = {};                             // where results are kept for later runs with this id; empty: nowhere
   bool shapes_only = false;  // for checks before a run: starts have the right shapes, their values do not matter
   bool quiet = false;        // no progress bar
 };
