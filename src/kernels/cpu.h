@@ -1,6 +1,5 @@
 // What CPU kernel bodies share: one binary with code for each kind of vector unit, chosen when the program runs.
 #pragma once
-#include <cstdint>
 
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
 #define GRAFT_VECTORISED __attribute__((target_clones("default", "arch=haswell", "arch=skylake-avx512")))
@@ -9,8 +8,6 @@
 #endif
 
 namespace graft::kernels {
-
-inline constexpr int64_t kRowsPerTask = 32;  // fixed, so that sums over rows do not depend on the number of threads
 
 // Instruction sets, each with all of those before it.
 enum class Isa { Plain, Avx2, Avx512, Avx512Bf16, AmxBf16 };

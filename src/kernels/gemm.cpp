@@ -26,7 +26,7 @@ constexpr int64_t kLargeProduct = int64_t{1} << 25;
 
 bool for_onednn(const Tensor& a, const Tensor& b) {
   return a.is_cpu() && a.scalar_type() == at::kFloat && a.size(0) >= 64 && a.size(0) * a.size(1) * b.size(0) >= kLargeProduct && !mkl_at_full_rate() &&
-         !packed_here(a, b) && !thin_here(a, b) && !composed_only();
+         !packed_here(a, b) && !composed_only();
 }
 
 int64_t filled_up(int64_t rows) {
@@ -109,13 +109,13 @@ Tensor direct_product(const Tensor& a, const Tensor& b, const Tensor& bias) {
 }
 
 Tensor one_product(const Tensor& a, const Tensor& b, const Tensor& bias) {
-  if (for_onednn(a, b)) return onednn_linear(a, b, bias);  // 64 rows or more: never another dtype
   if (thin_here(a, b, bias.defined())) return thin_product_t(a, b, bias);
+  if (for_onednn(a, b)) return onednn_linear(a, b, bias);  // 64 rows or more: never another dtype
   return direct_product(a, b, bias);
 }
 
 void one_product_into(Tensor& y, const Tensor& a, const Tensor& b, const Into& into) {
-  const bool onednn = for_onednn(a, b), thin = !onednn && thin_here(a, b);
+  const bool thin = thin_here(a, b), onednn = !thin && for_onednn(a, b);
   if (thin && into.add) {
     add_thin_product_t(y, a, b, into.scale);
   } else if (onednn || thin) {

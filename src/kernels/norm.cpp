@@ -3,7 +3,6 @@
 #include <ATen/Parallel.h>
 
 #include "core/autograd.h"
-#include "kernels/cpu.h"
 #include "kernels/cpu/elementwise_kernel.h"
 #include "kernels/cuda/fused.h"
 #include "kernels/recompute.h"
@@ -14,7 +13,6 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
 
 bool norm_in_float(const Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat; }
 
@@ -32,7 +30,7 @@ Normalised rms_value(const Tensor& x, const Tensor& gain, double eps) {
   const float *xp = x.const_data_ptr<float>(), *gp = gain.const_data_ptr<float>();
   float *yp = y.mutable_data_ptr<float>(), *sp = scales.mutable_data_ptr<float>();
   const auto& kernels = cpu::elementwise_kernels();
-  at::parallel_for(0, rows, kRowsPerTask, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, rows, cpu::kRowsPerTask, [&](int64_t begin, int64_t end) {
     kernels.rms_forward(end - begin, width, xp + begin * width, gp, static_cast<float>(eps), yp + begin * width, sp + begin);
   });
   return {y, scales};
@@ -44,15 +42,15 @@ variable_list rms_slopes(const Tensor& x, const Tensor& gain, const Tensor& scal
     const Tensor g = dy * gain, n = x * scales;
     return {need_x ? (g - n * (g * n).mean(-1, true)) * scales : Tensor(), need_gain ? (dy * n).sum(0) : Tensor()};
   }
-  const int64_t rows = x.size(0), width = x.size(1), tasks = (rows + kRowsPerTask - 1) / kRowsPerTask;
+  const int64_t rows = x.size(0), width = x.size(1), tasks = (rows + cpu::kRowsPerTask - 1) / cpu::kRowsPerTask;
   Tensor dx = need_x ? at::empty_like(x) : Tensor(), sums = need_gain ? at::zeros({tasks, width}, x.options()) : Tensor();
   const float *xp = x.const_data_ptr<float>(), *gp = gain.const_data_ptr<float>(), *sp = scales.const_data_ptr<float>(), *dp = dy.const_data_ptr<float>();
   float *dxp = need_x ? dx.mutable_data_ptr<float>() : nullptr, *sums_p = need_gain ? sums.mutable_data_ptr<float>() : nullptr;
   const auto& kernels = cpu::elementwise_kernels();
   at::parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
-      const int64_t row = task * kRowsPerTask, offset = row * width;
-      kernels.rms_backward(std::min(kRowsPerTask, rows - row), width, xp + offset, gp, sp + row, dp + offset, dxp ? dxp + offset : nullptr,
+      const int64_t row = task * cpu::kRowsPerTask, offset = row * width;
+      kernels.rms_backward(std::min(cpu::kRowsPerTask, rows - row), width, xp + offset, gp, sp + row, dp + offset, dxp ? dxp + offset : nullptr,
                            sums_p ? sums_p + task * width : nullptr);
     }
   });
@@ -92,7 +90,7 @@ LayerNormalised layer_value(const Tensor& x, const Tensor& gain, const Tensor& s
   const float* shift_p = shift.defined() ? shift.const_data_ptr<float>() : nullptr;
   float *yp = y.mutable_data_ptr<float>(), *mp = moments.mutable_data_ptr<float>();
   const auto& kernels = cpu::elementwise_kernels();
-  at::parallel_for(0, rows, kRowsPerTask, [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, rows, cpu::kRowsPerTask, [&](int64_t begin, int64_t end) {
     kernels.layer_forward(end - begin, width, xp + begin * width, gp, shift_p, static_cast<float>(eps), yp + begin * width, mp + 2 * begin);
   });
   return {y, moments};
@@ -100,7 +98,7 @@ LayerNormalised layer_value(const Tensor& x, const Tensor& gain, const Tensor& s
 
 // The slopes of x, gain and shift.
 variable_list layer_slopes(const Tensor& x, const Tensor& gain, const Tensor& moments, const Tensor& dy, bool need_x, bool need_gain, bool need_shift) {
-  const int64_t width = x.size(-1), rows = x.numel() / width, tasks = (rows + kRowsPerTask - 1) / kRowsPerTask;
+  const int64_t width = x.size(-1), rows = x.numel() / width, tasks = (rows + cpu::kRowsPerTask - 1) / cpu::kRowsPerTask;
   const auto sums = [&](bool need) { return need ? at::zeros({tasks, width}, x.options()) : Tensor(); };
   Tensor dx = need_x ? at::empty_like(x) : Tensor(), gain_sums = sums(need_gain), shift_sums = sums(need_shift);
   const auto memory = [](Tensor& t) { return t.defined() ? t.mutable_data_ptr<float>() : nullptr; };
@@ -110,8 +108,8 @@ variable_list layer_slopes(const Tensor& x, const Tensor& gain, const Tensor& mo
   const auto& kernels = cpu::elementwise_kernels();
   at::parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {
-      const int64_t row = task * kRowsPerTask, offset = row * width;
-      kernels.layer_backward(std::min(kRowsPerTask, rows - row), width, xp + offset, gp, mp + 2 * row, dp + offset, dxp ? dxp + offset : nullptr,
+      const int64_t row = task * cpu::kRowsPerTask, offset = row * width;
+      kernels.layer_backward(std::min(cpu::kRowsPerTask, rows - row), width, xp + offset, gp, mp + 2 * row, dp + offset, dxp ? dxp + offset : nullptr,
                              gain_p ? gain_p + task * width : nullptr, shift_p ? shift_p + task * width : nullptr);
     }
   });

@@ -70,8 +70,8 @@ void multiply_t(const Tensor& x, const Tensor& b, cpu::ThinProduct p, Tensor& y)
   }
 }
 
-// [n, k] → [k, n], contiguous. Several times as fast as libtorch's own copy for what fits into a cache.
-Tensor turned(const Tensor& x) {
+// [n, k] → [k, n], contiguous. libtorch's copy of a transposed view is slow for small matrices.
+Tensor transposed_copy(const Tensor& x) {
   if (!is_float_on_cpu(x) || !rows_contiguous(x)) return x.t().contiguous();
   Tensor columns = at::empty({x.size(1), x.size(0)}, x.options());
   cpu::thin_kernels().turn(x.const_data_ptr<float>(), x.size(0), x.size(1), x.stride(0), columns.mutable_data_ptr<float>());
@@ -81,7 +81,7 @@ Tensor turned(const Tensor& x) {
 // The layout in which a weight is read fastest. Turning it around costs little where it is small.
 Tensor in_good_layout(const Tensor& b, int64_t rows) {
   const bool by_column = b.size(1) < (b.size(0) < 32 ? kShortRows : kMediumRows);
-  if (rows >= kThinRows && by_column && b.size(0) % 16 == 0 && !stored_transposed(b)) return turned(b).t();
+  if (rows >= kThinRows && by_column && b.size(0) % 16 == 0 && !stored_transposed(b)) return transposed_copy(b).t();
   return rows_contiguous(b) || stored_transposed(b) ? b : b.contiguous();
 }
 
@@ -123,7 +123,7 @@ bool thin_over_rows_here(const Tensor& a, const Tensor& b) {
 
 Tensor thin_product_over_rows(const Tensor& a, const Tensor& b) {
   // The columns of the second factor are whole vectors, and the narrower factor is the one whose entries are read one at a time.
-  if (b.size(1) % 16 != 0 || (a.size(1) % 16 == 0 && a.size(1) > b.size(1))) return turned(thin_product_over_rows(b, a));
+  if (b.size(1) % 16 != 0 || (a.size(1) % 16 == 0 && a.size(1) > b.size(1))) return transposed_copy(thin_product_over_rows(b, a));
   const Tensor x = with_contiguous_rows(a), w = with_contiguous_rows(b);
   Tensor y = at::empty({a.size(1), b.size(1)}, a.options());
   cpu::ThinProduct p{};

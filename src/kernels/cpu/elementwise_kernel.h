@@ -5,6 +5,8 @@
 
 namespace graft::kernels::cpu {
 
+inline constexpr int64_t kRowsPerTask = 32;  // of a sweep whose sums go over rows. Fixed, so that they do not depend on the number of threads
+
 enum class Curve { Silu, Gelu, GeluTanh, QuickGelu, Relu, Relu2 };
 
 // One AdamW update (arXiv 1711.05101), its constants worked out for the step.
