@@ -12,6 +12,13 @@ namespace {
 // How many of a sequence's tokens others may compute.
 int64_t shareable(const PackedSequence& s) { return std::min(std::max<int64_t>(1, s.learned_from), static_cast<int64_t>(s.ids.size())) - 1; }
 
+// How many of a sequence's tokens are read: behind its last prediction nothing is. One that learns nothing is read to its end.
+int64_t read_tokens(const PackedSequence& s) {
+  int64_t end = static_cast<int64_t>(s.ids.size());
+  for (auto span = s.skipped.rbegin(); span != s.skipped.rend() && span->end >= end; ++span) end = std::min(end, span->begin);
+  return end > std::max<int64_t>(1, s.learned_from) ? end - 1 : static_cast<int64_t>(s.ids.size());
+}
+
 int64_t common_beginning(const PackedSequence& a, const PackedSequence& b) {
   const int64_t most = std::min(shareable(a), shareable(b));
   return std::mismatch(a.ids.begin(), a.ids.begin() + most, b.ids.begin()).first - a.ids.begin();
@@ -25,6 +32,7 @@ class Tree {
     const bool root = sharing.virtual_rows > 0 && run.size() > 1;
     if (root) add_document({}, 0, {}, -1, -1);
     grow(0, run.size(), 0, root ? 0 : -1);
+    if (auto& parents = packed.batch.parents; std::all_of(parents.begin(), parents.end(), [](int64_t parent) { return parent < 0; })) parents.clear();
   }
   PackedSequences packed;
 
@@ -50,6 +58,10 @@ class Tree {
     std::vector<TokenSpan> skipped(s.skipped.begin(), s.skipped.end());
     for (auto& span : skipped) span = {span.begin - done, span.end - done};
     add_document(s.ids.subspan(done), s.learned_from - done, skipped, parent, index);
+    Batch& batch = packed.batch;
+    for (int64_t i = static_cast<int64_t>(batch.targets.size()); i < batch.supervised(); ++i) batch.targets.push_back(batch.ids[batch.predict[i] + 1]);
+    batch.starts.back() -= static_cast<int64_t>(s.ids.size()) - read_tokens(s);
+    batch.ids.resize(static_cast<size_t>(batch.starts.back()));
   }
 
   void add_document(std::span<const int64_t> ids, int64_t learned_from, std::span<const TokenSpan> skipped, int64_t parent, int64_t sequence) {
@@ -108,7 +120,7 @@ std::vector<PackedSequences> pack_sequences(const std::vector<PackedSequence>& s
 }
 
 Batch share_beginnings(const Batch& batch, const Sharing& sharing) {
-  if (!sharing.allowed || batch.documents() < 2) return batch;
+  if (!sharing.allowed || batch.documents() == 0) return batch;
   std::vector<PackedSequence> sequences;
   std::vector<std::vector<TokenSpan>> skipped(static_cast<size_t>(batch.documents()));
   auto next = batch.predict.begin();

@@ -35,12 +35,13 @@ struct Sharing {
 // reads more than single documents' beginnings.
 Sharing sharing_of(const Model& model, const Sites& sites);
 
-// Batches of about `tokens` rows, shared beginnings counted once. Every sequence keeps a document of its own, which holds at least
-// its last token and all positions from which something is learned. Without sharing: whole sequences in the order given.
+// Batches of about `tokens` rows, shared beginnings counted once. Every sequence keeps a document of its own, which holds all positions
+// from which something is learned and ends with the last of them (one without any: at least its last token, and ends with that).
+// Without sharing: whole sequences in the order given.
 std::vector<PackedSequences> pack_sequences(const std::vector<PackedSequence>& sequences, int64_t tokens, const Sharing& sharing);
 
-// A batch of whole documents with what they share computed once: the same losses and gradients but for the order of sums. As it is where
-// nothing would be saved.
+// A batch of whole documents with what they share computed once, and without what stands behind their last predictions: the same losses and
+// gradients but for the order of sums. As it is where nothing would be saved.
 Batch share_beginnings(const Batch& batch, const Sharing& sharing);
 
 }  // namespace graft

@@ -16,6 +16,10 @@ struct Batch {
   // Empty, or for each document how many of its sequence's tokens are the prompt; else the first token that is learned says so (sites/edit.h).
   std::vector<int64_t> prompts = {};
 
+  // Empty, or [supervised] the token that is learned at each of `predict`: where documents end with their last prediction, it does not stand behind it.
+  std::vector<int64_t> targets = {};
+
+  int64_t target(int64_t i) const { return targets.empty() ? ids[static_cast<size_t>(predict[static_cast<size_t>(i)]) + 1] : targets[static_cast<size_t>(i)]; }
   int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
   int64_t documents() const { return starts.empty() ? 0 : static_cast<int64_t>(starts.size()) - 1; }
   int64_t parent(int64_t document) const { return parents.empty() ? -1 : parents[static_cast<size_t>(document)]; }

@@ -134,14 +134,15 @@ Pass lay_out(const Model& model, const Sites& sites, const Batch& batch) {
       input_error("model", fmt::format("a document takes {} positions but the model has {}", position, model.config.max_positions),
                   "shorten the rows with --max-length");
   }
-  for (const int64_t t : batch.predict) {
-    predict.push_back(row_of[t]);
-    targets.push_back(batch.ids[t + 1]);
+  for (int64_t i = 0; i < batch.supervised(); ++i) {
+    predict.push_back(row_of[batch.predict[i]]);
+    targets.push_back(batch.target(i));
   }
-  for (const int64_t id : batch.ids)
-    if (id < 0 || id >= model.config.vocab_size)
-      input_error("model", fmt::format("token id {} is outside the vocabulary of {}", id, model.config.vocab_size),
-                  "do tokenizer and model belong together?");
+  for (auto* ids : {&batch.ids, &std::as_const(targets)})
+    for (const int64_t id : *ids)
+      if (id < 0 || id >= model.config.vocab_size)
+        input_error("model", fmt::format("token id {} is outside the vocabulary of {}", id, model.config.vocab_size),
+                    "do tokenizer and model belong together?");
   const at::Device device = model.device();
   const auto parts = index_tensors({&batch.ids, &positions, &predict, &targets, &insertion, &pass.starts}, device);
   pass.ids = parts[0];
