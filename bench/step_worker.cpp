@@ -1,7 +1,7 @@
 // The graft side of the step benchmark. Builds a model of a given shape with random weights, writes it where another program can
 // load the same weights, then runs one training step for each line "step" on standard input and prints what it took; for a line
 // "profile" it also says where the time went on a GPU.
-//   bench_step_worker MODEL_DIR ROWS.json [--method lora] [--options JSON] [--threads N] [--low-memory] [--device cpu|cuda], --make first
+//   bench_step_worker MODEL_DIR ROWS.json [--method lora] [--options JSON] [--threads N] [--low-memory] [--device cpu|cuda] [--cuda-graphs], --make first
 // ROWS.json: {"config": {...}, "steps": [[{"ids": [...], "learned_from": n}, ...], ...]}
 #include <CLI/CLI.hpp>
 
@@ -79,7 +79,7 @@ int main(int argc, char** argv) {
   std::string folder, rows;
   int64_t threads = 0;
   std::string method_name = "lora", options = "{}", device = "cpu";
-  bool make = false, low_memory = false;
+  bool make = false, low_memory = false, cuda_graphs = false;
   app.add_option("model", folder)->required();
   app.add_option("rows", rows)->required();
   app.add_option("--method", method_name);
@@ -88,6 +88,7 @@ int main(int argc, char** argv) {
   app.add_option("--device", device);
   app.add_flag("--make", make);
   app.add_flag("--low-memory", low_memory);
+  app.add_flag("--cuda-graphs", cuda_graphs);
   CLI11_PARSE(app, argc, argv);
   keep_freed_memory();
   use_own_heap();
@@ -114,7 +115,7 @@ int main(int argc, char** argv) {
   optim.schedule = "constant";
   RecomputeRule rule = usual_recomputation(adapted);
   if (low_memory) rule = [](const Batch&) { return Recomputed{0, Recomputed::kAll}; };
-  Trainer trainer(adapted, optim, 1 << 20, 1, rule);
+  Trainer trainer(adapted, optim, 1 << 20, 1, rule, cuda_graphs);
   std::cout << "{\"ready\":true}" << std::endl;
   for (std::string line; std::getline(std::cin, line);) {
     const auto start = std::chrono::steady_clock::now();

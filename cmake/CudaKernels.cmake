@@ -1,5 +1,5 @@
-# The GPU kernels of src/kernels/cuda/*.cu. They need nvcc of the CUDA that libtorch was built with; without it everything works with
-# libtorch's own operations in their place.
+# The GPU kernels of src/kernels/cuda/*.cu, and recordings (CUDA graphs). They need nvcc of the CUDA that libtorch was built with; without it
+# everything works with libtorch's own operations in their place, and nothing is recorded.
 set(GRAFT_CUDA_ARCHITECTURES 80 86 89 90 100 CACHE STRING "compute capabilities that the GPU kernels are compiled for; newer ones take the code of the last")
 set(CMAKE_CUDA_ARCHITECTURES ${GRAFT_CUDA_ARCHITECTURES})
 include(CheckLanguage)
@@ -15,6 +15,9 @@ if(CMAKE_CUDA_COMPILER AND CMAKE_CUDA_COMPILER_VERSION MATCHES "^${GRAFT_CUDA_MA
   target_compile_options(graft_cuda_kernels PRIVATE -O3 -Xcompiler=-Wall,-Wextra)
   target_sources(graft PRIVATE $<TARGET_OBJECTS:graft_cuda_kernels>)
   target_compile_definitions(graft_kernels PRIVATE GRAFT_CUDA_KERNELS=1)
+  # libtorch's CUDA graphs come with headers that need the toolkit's (core/recording.cpp).
+  target_include_directories(graft_core SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+  target_compile_definitions(graft_core PRIVATE GRAFT_CUDA_GRAPHS=1)
   message(STATUS "graft: GPU kernels by nvcc ${CMAKE_CUDA_COMPILER_VERSION} for ${GRAFT_CUDA_ARCHITECTURES}")
 else()
   message(STATUS "graft: no nvcc ${GRAFT_CUDA_MAJOR} was found: libtorch's own operations take the place of the GPU kernels")

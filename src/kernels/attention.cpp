@@ -87,6 +87,8 @@ Tensor packed_attention_composed(const Tensor& q, const Tensor& k, const Tensor&
   return by_parent(q, k, v, starts, shape, prefix, whole_documents_composed);
 }
 
+bool reads_device_starts(const Tensor& q, const AttentionShape& shape) { return !composed_only() && varlen_attention_fits(q, shape); }
+
 bool reads_parents_in_place(at::Device device, at::ScalarType dtype, bool bent) { return device.is_cpu() && dtype == at::kFloat && !bent; }
 
 Tensor packed_attention(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, const AttentionShape& shape,

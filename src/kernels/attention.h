@@ -20,6 +20,7 @@ struct AttentionShape {
   // [heads, keys or more], undefined: none. Added to the (capped) scores by the key's index in its document, prefix rows
   // first: ALiBi (arXiv 2108.12409). Gets no gradient.
   Tensor key_bias;
+  int64_t longest = 0;   // above 0: no document is longer, whatever `starts` says
   Tensor device_starts;  // the documents' starts as int32 where q lies, for calls that share them; undefined: made where they are needed
   // Empty, or for each document the earlier one whose keys (and those that it continues in turn) it sees between the prefix rows and its own; -1: none.
   std::vector<int64_t> parents;
@@ -35,6 +36,8 @@ Tensor packed_attention(const Tensor& q, const Tensor& k, const Tensor& v, const
 Tensor packed_attention_composed(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, const AttentionShape& shape,
                                  const PrefixRows& prefix = {});
 
+// Whether packed_attention on a GPU reads the documents' starts from device_starts alone, given `longest` and no prefix rows, so that it may be recorded.
+bool reads_device_starts(const Tensor& q, const AttentionShape& shape);
 // Whether packed_attention reads what documents continue where it lies, so that sharing costs no further call. `bent`: with a soft cap or a bias.
 bool reads_parents_in_place(at::Device device, at::ScalarType dtype, bool bent);
 // What documents behind `parent` see in front of their own rows: prefix rows, then the rows of k and v that they continue. parents: as AttentionShape has them.

@@ -64,6 +64,16 @@ Tensor row_losses(Tensor& logits, const Tensor& targets, double smoothing, bool 
 }
 
 // Losses [rows] float64 of logits [rows, vocab] as they come from the head; with `slope` the logits become the losses' gradient.
+Tensor losses_of(Tensor& logits, const Tensor& targets, const LogitShape& shape, double smoothing, bool slope);
+
+// The same with nothing to learn where a target is below 0.
+Tensor losses_beside_gaps(Tensor& logits, const Tensor& targets, const LogitShape& shape, double smoothing, bool slope) {
+  const Tensor gaps = targets.lt(0);
+  Tensor losses = losses_of(logits, targets.clamp_min(0), shape, smoothing, slope);
+  if (slope) logits.masked_fill_(gaps.unsqueeze(1), 0);
+  return losses.masked_fill_(gaps, 0);
+}
+
 Tensor losses_of(Tensor& logits, const Tensor& targets, const LogitShape& shape, double smoothing, bool slope) {
   if (cuda::has_kernels(logits) && shape.softcap == 0) return cuda::row_losses(logits, targets, shape.scale, smoothing, slope);
   logits = widened(logits);
@@ -82,7 +92,7 @@ Tensor losses_of(Tensor& logits, const Tensor& targets, const LogitShape& shape,
 
 struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
   static Tensor forward(AutogradContext* ctx, const Tensor& h, const Tensor& weight, const std::optional<Tensor>& optional_bias, const Tensor& targets,
-                        double scale, double softcap, double smoothing, int64_t chunk_bytes) {
+                        double scale, double softcap, double smoothing, int64_t chunk_bytes, bool gaps) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const Tensor bias = optional_bias.value_or(Tensor());
     const int64_t rows = h.size(0), chunk = rows_per_chunk(rows, h, weight.size(0), chunk_bytes);
@@ -96,7 +106,7 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
       const int64_t n = std::min(chunk, rows - begin);
       const Tensor x = h.narrow(0, begin, n);
       Tensor logits = logits_of(x, weight, bias);
-      loss += losses_of(logits, targets.narrow(0, begin, n), {scale, softcap}, smoothing, any).sum();
+      loss += (gaps ? losses_beside_gaps : losses_of)(logits, targets.narrow(0, begin, n), {scale, softcap}, smoothing, any).sum();
       if (!any) continue;
       const Tensor slopes = logits.to(h.scalar_type());
       if (need_h) {
@@ -113,7 +123,7 @@ struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
     const auto times = [&](const Tensor& g) { return g.defined() ? g * grads[0] : Tensor(); };
-    return {times(saved[0]), times(saved[1]), times(saved[2]), Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
+    return {times(saved[0]), times(saved[1]), times(saved[2]), Tensor(), Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
   }
 };
 
@@ -125,8 +135,8 @@ Tensor shaped_logits(const Tensor& logits, const LogitShape& shape) {
 }
 
 Tensor cross_entropy_composed(const Tensor& logits, const Tensor& targets, double label_smoothing) {
-  const Tensor log_p = at::log_softmax(widened(logits), 1), likelihood = at::nll_loss(log_p, targets, {}, at::Reduction::Sum);
-  return label_smoothing > 0 ? (1 - label_smoothing) * likelihood - label_smoothing * log_p.mean(1).sum() : likelihood;
+  const Tensor log_p = at::log_softmax(widened(logits), 1), likelihood = at::nll_loss(log_p, targets, {}, at::Reduction::Sum, /*ignore_index=*/-1);
+  return label_smoothing > 0 ? (1 - label_smoothing) * likelihood - label_smoothing * (log_p.mean(1) * targets.ge(0)).sum() : likelihood;
 }
 
 Tensor linear_cross_entropy_composed(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets, const LogitShape& shape,
@@ -139,7 +149,7 @@ Tensor linear_cross_entropy(const Tensor& h, const Tensor& weight, const Tensor&
                             const LossOptions& options) {
   if (composed_only()) return linear_cross_entropy_composed(h, weight, bias, targets, shape, options);
   return LinearCrossEntropy::apply(h, weight, bias.defined() ? std::optional<Tensor>(bias) : std::nullopt, targets, shape.scale, shape.softcap,
-                                   options.label_smoothing, options.chunk_bytes);
+                                   options.label_smoothing, options.chunk_bytes, options.gaps);
 }
 
 int64_t linear_cross_entropy_bytes(int64_t supervised, const Tensor& weight, int64_t chunk_bytes) {

@@ -14,6 +14,7 @@ Tensor shaped_logits(const Tensor& logits, const LogitShape& shape);
 struct LossOptions {
   double label_smoothing = 0;  // e: (1 − e) · −log p[target] + e · mean over the vocabulary of −log p (arXiv 1512.00567)
   int64_t chunk_bytes = 0;     // of logits at a time; 0: 64 MiB on a CPU, 512 MiB on a GPU, enough rows for each pass over the head's weight
+  bool gaps = false;           // some targets are below 0: nothing is learned there
 };
 
 // h [supervised, width], weight [vocab, width], bias [vocab] or undefined, targets [supervised] int64.
@@ -22,7 +23,7 @@ Tensor linear_cross_entropy(const Tensor& h, const Tensor& weight, const Tensor&
                             const LossOptions& options = {});
 Tensor linear_cross_entropy_composed(const Tensor& h, const Tensor& weight, const Tensor& bias, const Tensor& targets, const LogitShape& shape = {},
                                      const LossOptions& options = {});
-// The same loss of logits that exist already.
+// The same loss of logits that exist already, with or without gaps.
 Tensor cross_entropy_composed(const Tensor& logits, const Tensor& targets, double label_smoothing = 0);
 
 inline constexpr int64_t kSmallChunk = int64_t{16} << 20;  // of logits, where memory counts more than the last bit of speed

@@ -40,8 +40,8 @@ struct VarlenCall {
   double scale;
   std::optional<int64_t> left, right = 0;  // how far a query sees to either side of its own key
 
-  VarlenCall(const std::vector<int64_t>& documents, int64_t front_rows, double factor, int64_t window)
-      : starts(documents), prefix(front_rows), longest(longest_document(documents)), scale(factor), left(window > 0 ? window - 1 : -1) {}
+  VarlenCall(const std::vector<int64_t>& documents, int64_t front_rows, int64_t most, double factor, int64_t window)
+      : starts(documents), prefix(front_rows), longest(most > 0 ? most : longest_document(documents)), scale(factor), left(window > 0 ? window - 1 : -1) {}
 
   int64_t documents() const { return static_cast<int64_t>(starts.size()) - 1; }
   Tensor with_prefix(const Tensor& rows, const Tensor& front) const {
@@ -65,9 +65,9 @@ struct VarlenCall {
 
 struct VarlenAttention : torch::autograd::Function<VarlenAttention> {
   static Tensor forward(AutogradContext* ctx, const Tensor& queries, const Tensor& keys, const Tensor& values, const std::optional<Tensor>& front_k,
-                        const std::optional<Tensor>& front_v, const Tensor& starts_q, const std::vector<int64_t>& starts, double scale, int64_t window) {
+                        const std::optional<Tensor>& front_v, const Tensor& starts_q, const std::vector<int64_t>& starts, int64_t longest, double scale, int64_t window) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const VarlenCall call(starts, front_k ? front_k->size(0) : 0, scale, window);
+    const VarlenCall call(starts, front_k ? front_k->size(0) : 0, longest, scale, window);
     const Tensor q = queries.contiguous(), k = call.with_prefix(keys, front_k.value_or(Tensor())), v = call.with_prefix(values, front_v.value_or(Tensor()));
     const Tensor starts_k = call.prefix ? starts_q + at::arange(call.documents() + 1, starts_q.options()).mul_(call.prefix) : starts_q;
     const auto [out, lse, rng_state, unused, debug] =
@@ -76,6 +76,7 @@ struct VarlenAttention : torch::autograd::Function<VarlenAttention> {
     ctx->save_for_backward({q, k, v, out, lse, rng_state, unused, starts_q, starts_k});
     ctx->saved_data["starts"] = starts;
     ctx->saved_data["prefix"] = call.prefix;
+    ctx->saved_data["longest"] = call.longest;
     ctx->saved_data["scale"] = scale;
     ctx->saved_data["window"] = window;
     return out;
@@ -84,13 +85,13 @@ struct VarlenAttention : torch::autograd::Function<VarlenAttention> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto kept = ctx->get_saved_variables();
     const auto starts = ctx->saved_data["starts"].toIntVector();
-    const VarlenCall call(starts, ctx->saved_data["prefix"].toInt(), ctx->saved_data["scale"].toDouble(), ctx->saved_data["window"].toInt());
+    const VarlenCall call(starts, ctx->saved_data["prefix"].toInt(), ctx->saved_data["longest"].toInt(), ctx->saved_data["scale"].toDouble(), ctx->saved_data["window"].toInt());
     const auto [dq, dk, dv] =
         at::_flash_attention_backward(grads[0].contiguous(), kept[0], kept[1], kept[2], kept[3], kept[4], kept[7], kept[8], call.longest,
                                       call.longest + call.prefix, /*dropout_p=*/0.0, /*is_causal=*/true, kept[5], kept[6], call.scale, call.left, call.right);
     const auto [own_k, front_k] = call.taken_apart(dk);
     const auto [own_v, front_v] = call.taken_apart(dv);
-    return {dq, own_k, own_v, front_k, front_v, Tensor(), Tensor(), Tensor(), Tensor()};
+    return {dq, own_k, own_v, front_k, front_v, Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
   }
 };
 
@@ -106,7 +107,7 @@ Tensor varlen_attention(const Tensor& q, const Tensor& k, const Tensor& v, const
                         const PrefixRows& prefix) {
   const auto given = [](const Tensor& t) { return t.defined() ? std::optional<Tensor>(t) : std::nullopt; };
   const Tensor starts_q = shape.device_starts.defined() ? shape.device_starts : moved(at::tensor(starts, at::kLong).to(at::kInt), q.device());
-  return VarlenAttention::apply(q, k, v, given(prefix.k), given(prefix.v), starts_q, starts, shape.scale, shape.window);
+  return VarlenAttention::apply(q, k, v, given(prefix.k), given(prefix.v), starts_q, starts, shape.longest, shape.scale, shape.window);
 }
 
 }  // namespace graft::kernels

@@ -41,6 +41,7 @@ class AdapterDrop : public Bottleneck {
   }
   void start_training(int64_t) override { choose(0); }
   void after_step(int64_t step) override { choose(step); }
+  bool passes_repeat() const override { return !own_.robust; }
   NamedTensors state() const override { return {{"left_out", at::tensor({left_out_}, at::kLong)}}; }
   void load_state(const NamedTensors& tensors, const std::string& source) override {
     if (tensors.size() != 1 || tensors[0].first != "left_out" || tensors[0].second.numel() != 1)

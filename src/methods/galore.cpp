@@ -84,6 +84,7 @@ class GaLore : public Method {
   }
 
   void start_training(int64_t) override { want_gradients(true); }
+  bool passes_repeat() const override { return false; }  // some give gradients of whole weights
 
   void adjust_gradients() override {
     if (!renews_) return;

@@ -67,6 +67,9 @@ class Method {
   virtual Tensor extra_loss() const { return {}; }
   // After the optimizer's step `step` (counted from 1), while the gradients are still there.
   virtual void after_step(int64_t /*step*/) {}
+  // Whether every training pass runs the same operations on the same tensors, whose values alone change between steps. Otherwise passes are not
+  // recorded (train/gradients.h).
+  virtual bool passes_repeat() const { return true; }
   // What a resume needs beside the parameters, and back: the own frozen tensors, unless a method has more.
   virtual NamedTensors state() const;
   virtual void load_state(const NamedTensors& tensors, const std::string& source);

@@ -108,6 +108,7 @@ Tensor attend(const Model& model, int64_t i, const Heads& plain, const KvRows& e
   shape.softcap = c.attention_softcap;
   shape.key_bias = pass.key_bias;
   shape.device_starts = pass.device_starts;
+  shape.longest = pass.longest;
   shape.parents = pass.parents;
   for (auto& [rows, result] : beside) result = attend_beside(h.q, rows, layer.scale);
   const Tensor out = pass.cache ? attend_cached(i, h, extra, shape, pass) : attend_whole(h, extra, shape, pass);

@@ -17,7 +17,9 @@ struct Batch {
   std::vector<int64_t> prompts = {};
 
   // Empty, or [supervised] the token that is learned at each of `predict`: where documents end with their last prediction, it does not stand behind it.
+  // kNothing: none is, the place only fills up the list (then `predict` need not ascend).
   std::vector<int64_t> targets = {};
+  static constexpr int64_t kNothing = -1;
 
   int64_t target(int64_t i) const { return targets.empty() ? ids[static_cast<size_t>(predict[static_cast<size_t>(i)]) + 1] : targets[static_cast<size_t>(i)]; }
   int64_t tokens() const { return static_cast<int64_t>(ids.size()); }

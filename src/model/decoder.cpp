@@ -140,7 +140,7 @@ Pass lay_out(const Model& model, const Sites& sites, const Batch& batch) {
   }
   for (auto* ids : {&batch.ids, &std::as_const(targets)})
     for (const int64_t id : *ids)
-      if (id < 0 || id >= model.config.vocab_size)
+      if (id >= model.config.vocab_size || (id < 0 && (ids != &targets || id != Batch::kNothing)))
         input_error("model", fmt::format("token id {} is outside the vocabulary of {}", id, model.config.vocab_size),
                     "do tokenizer and model belong together?");
   const at::Device device = model.device();
@@ -155,6 +155,25 @@ Pass lay_out(const Model& model, const Sites& sites, const Batch& batch) {
   for (auto& length : lengths) length -= inserted + shift;
   pass.layout = documents_for_edits(sites, batch, lengths, pass, device);
   return pass;
+}
+
+void lay_out_again(const Model& model, const Sites& sites, const Batch& batch, Pass& pass) {
+  const Pass next = lay_out(model, sites, batch);
+  const auto fill = [](Tensor& there, const Tensor& values) {
+    CHECK_THAT(there.defined() == values.defined() && (!there.defined() || there.sizes() == values.sizes()), "the batch has another size than the one that was laid out first");
+    if (there.defined()) there.copy_(values, /*non_blocking=*/true);
+  };
+  pass.starts = next.starts;
+  fill(pass.ids, next.ids);
+  fill(pass.positions, next.positions);
+  fill(pass.insertion, next.insertion);
+  fill(pass.predict, next.predict);
+  fill(pass.targets, next.targets);
+  fill(pass.device_starts, next.device_starts);
+  for (size_t i = 0; i < pass.angles.size(); ++i) {
+    fill(pass.angles[i].cos, next.angles[i].cos);
+    fill(pass.angles[i].sin, next.angles[i].sin);
+  }
 }
 
 Tensor hidden_states(const Model& model, const Sites& sites, const Pass& pass) {
@@ -181,6 +200,10 @@ Tensor logits(const Model& model, const Sites& sites, const Tensor& hidden) {
 Tensor loss_sum(const Model& model, const Sites& sites, const Batch& batch, const Recomputed& recomputed, const kernels::LossOptions& options) {
   Pass pass = lay_out(model, sites, batch);
   pass.recomputed = recomputed;
+  return loss_sum(model, sites, std::move(pass), options);
+}
+
+Tensor loss_sum(const Model& model, const Sites& sites, Pass pass, const kernels::LossOptions& options) {
   pass.wanted = pass.predict;
   // Virtual rows are alike in front of all sequences: those of the first document stand for all.
   const auto learned = at::GradMode::is_enabled() ? sites.learned_rows() : std::vector<InputEdit::Learned>{};
@@ -189,7 +212,7 @@ Tensor loss_sum(const Model& model, const Sites& sites, const Batch& batch, cons
     for (auto& l : learned) rows.push_back(l.row);
     pass.wanted = at::cat({index_tensor(rows, model.device()), pass.predict});
   }
-  const kernels::KeepOutputs keep(!recomputed.outputs);
+  const kernels::KeepOutputs keep(!pass.recomputed.outputs);
   const Tensor all = hidden_states(model, sites, pass);
   const auto loss = [&](const Tensor& h, const Tensor& targets) {
     if (sites.has_edit(Site::Head, -1)) return kernels::cross_entropy_composed(logits(model, sites, h), targets, options.label_smoothing);

@@ -7,6 +7,8 @@ namespace graft {
 
 // Lays out a batch for this model and what is attached to it: virtual rows in front of every document, positions, angles.
 Pass lay_out(const Model& model, const Sites& sites, const Batch& batch);
+// The same for another batch of the same sizes, into the tensors of `pass`: what was recorded with them reads the new values.
+void lay_out_again(const Model& model, const Sites& sites, const Batch& batch, Pass& pass);
 
 // Hidden states after the final norm (and the projection to the head's width where there is one), [rows, width], or those of pass.wanted. With pass.checkpoint, model and sites must outlive the backward pass.
 Tensor hidden_states(const Model& model, const Sites& sites, const Pass& pass);
@@ -16,6 +18,7 @@ Tensor logits(const Model& model, const Sites& sites, const Tensor& hidden);
 
 // Sum of token losses over the batch's supervised tokens, a scalar with gradient.
 Tensor loss_sum(const Model& model, const Sites& sites, const Batch& batch, const Recomputed& recomputed = {}, const kernels::LossOptions& options = {});
+Tensor loss_sum(const Model& model, const Sites& sites, Pass pass, const kernels::LossOptions& options = {});
 
 // −log p of every supervised token, [supervised] float64, without gradient.
 Tensor token_losses(const Model& model, const Sites& sites, const Batch& batch);

@@ -39,6 +39,7 @@ struct Pass {
   std::vector<int64_t> starts;   // documents in rows, virtual rows included
   std::vector<int64_t> parents;  // empty, or as Batch has them
   Tensor device_starts;          // starts as int32 where the rows lie; undefined on a CPU, and where there are parents
+  int64_t longest = 0;           // above 0: no document has more rows
   Tensor positions;              // [rows] int64
   Tensor insertion;              // [rows] index into (real tokens, then virtual rows); undefined without virtual rows
   Tensor predict, targets;       // [supervised] rows whose next token is learned, and those tokens

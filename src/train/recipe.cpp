@@ -46,6 +46,7 @@ void Recipe::visit(Fields& f) {
   f("low_memory", low_memory, "as little memory as possible: recomputes all blocks and lets go of each weight after its use");
   f("dtype", dtype, "compute type of the base: auto is bfloat16 on a GPU, float32 on a CPU; adapters are float32 always", one_of({"auto", "float32", "bfloat16"}));
   f("device", device, "auto, cpu, cuda or cuda:N");
+  f("cuda_graphs", cuda_graphs, "record a step's kernels on a GPU and launch them as one: for small models, whose GPU waits for the CPU");
   f("threads", threads, "CPU threads; 0: all cores", at_least(0));
 }
 
@@ -85,6 +86,8 @@ int64_t planned_steps(const Recipe& recipe, const DataOrder& order) {
 Model base_model(const Recipe& recipe, const MethodRow& row) {
   if (recipe.model.empty()) usage_error("train", "no model is given", "--model DIR names a Hugging Face model folder");
   const at::Device device = parse_device(recipe.device);
+  if (recipe.cuda_graphs && (device.is_cpu() || !Recording::possible(device)))
+    usage_error("train", fmt::format("cuda_graphs needs a GPU and a build with nvcc, but the device is {}", device.str()), "leave it off");
   const at::ScalarType dtype = compute_dtype(recipe.dtype, device);
   if (!recipe.from_scratch) return load_model(recipe.model, {dtype, recipe.device, /*keep_stored=*/true});
   if (row.format != Format::ModelFolder) usage_error("train", fmt::format("from_scratch needs a method that trains the whole model, not {}", row.name), "use --method full");
@@ -273,7 +276,7 @@ TrainResult run_recipe(Recipe given, bool resume) {
   job.save_every = recipe.save_every;
   job.keep = recipe.keep;
   job.resume = resume;
-  Trainer trainer(p.adapted, recipe.optim, job.steps, static_cast<uint64_t>(recipe.seed), recompute_rule(p));
+  Trainer trainer(p.adapted, recipe.optim, job.steps, static_cast<uint64_t>(recipe.seed), recompute_rule(p), recipe.cuda_graphs);
   log_info("{} on {}: {} of {} parameters are trained, {} rows, {} steps, learning rate {:g}, {} threads, {}", p.adapted.row->title, recipe.model,
            human_count(static_cast<double>(trainable_parameters(*p.adapted.method))), human_count(static_cast<double>(parameter_count(p.adapted.model))), p.examples.size(),
            job.steps, *recipe.optim.learning_rate, at::get_num_threads(), computes_with(p.adapted.model));

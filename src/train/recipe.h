@@ -20,7 +20,7 @@ struct Recipe : Config {
   std::optional<double> epochs;
   int64_t seed = 0, threads = 0, eval_every = 0, save_every = 0, keep = 2;
   std::string dtype = "auto", device = "auto";
-  bool gradient_checkpointing = false, low_memory = false;
+  bool gradient_checkpointing = false, low_memory = false, cuda_graphs = false;
   std::optional<std::string> max_memory;
   DataConfig data_config;
   OptimConfig optim;

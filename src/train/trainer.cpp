@@ -7,11 +7,11 @@
 #include "core/check.h"
 #include "core/device.h"
 #include "core/files.h"
+#include "core/log.h"
 #include "core/system.h"
 #include "core/rng.h"
 #include "core/torch.h"
 #include "kernels/dropout.h"
-#include "model/decoder.h"
 
 namespace graft {
 namespace fs = std::filesystem;
@@ -32,20 +32,10 @@ OptimConfig with_rate(OptimConfig config, const MethodRow& row) {
   return config;
 }
 
-// True while the object lives, false afterwards, also when a step throws.
-struct TrainingMode {
-  explicit TrainingMode(Sites& sites) : sites_(sites) { sites_.training = true; }
-  ~TrainingMode() { sites_.training = false; }
-  Sites& sites_;
-};
-
-// Whether a training pass draws random numbers.
-bool draws(Adapted& adapted) {
-  at::NoGradGuard no_grad;
-  const TrainingMode mode(adapted.sites);
-  const uint64_t before = kernels::random_draws();
-  loss_sum(adapted.model, adapted.sites, Batch{{0, 0}, {0, 2}, {0}, {}});
-  return kernels::random_draws() != before;
+bool can_be_recorded(Adapted& adapted) {
+  const std::string why_not = why_not_recorded(adapted);
+  if (!why_not.empty()) log_info("passes are not recorded: {}", why_not);
+  return why_not.empty();
 }
 
 }  // namespace
@@ -60,9 +50,9 @@ Json StepRecord::to_json() const {
           {"seconds", seconds}, {"tokens_per_second", tokens_per_second}, {"peak_memory", peak_memory}};
 }
 
-Trainer::Trainer(Adapted& adapted, const OptimConfig& config, int64_t steps, uint64_t seed, RecomputeRule recompute)
+Trainer::Trainer(Adapted& adapted, const OptimConfig& config, int64_t steps, uint64_t seed, RecomputeRule recompute, bool recorded)
     : adapted_(adapted), config_(with_rate(config, *adapted.row)), optimizer_(adapted.method->params(), config_), steps_(steps), warmup_(warmup_steps(config.warmup, steps)),
-      seed_(seed), recompute_(std::move(recompute)) {
+      seed_(seed), recompute_(std::move(recompute)), gradients_(adapted, config.label_smoothing, recorded && can_be_recorded(adapted)) {
   adapted.method->start_training(steps);
   sharing_ = training_sharing(adapted);
 }
@@ -89,13 +79,7 @@ StepRecord Trainer::step(const std::vector<Batch>& micro_batches) {
   std::vector<Recomputed> recomputed;  // decided before there are gradients: the rule may look at the model
   for (auto& batch : batches) recomputed.push_back(recompute_ ? recompute_(batch) : Recomputed{});
   std::vector<Tensor> scalars;
-  for (size_t i = 0; i < batches.size(); ++i) {
-    const Batch& batch = batches[i];
-    const Tensor loss = loss_sum(adapted_.model, adapted_.sites, batch, recomputed[i],
-                                 {.label_smoothing = config_.label_smoothing, .chunk_bytes = recomputed[i].blocks > 0 ? kernels::kSmallChunk : 0});
-    scalars.push_back(loss.detach());
-    (loss / static_cast<double>(record.supervised)).backward();
-  }
+  for (size_t i = 0; i < batches.size(); ++i) scalars.push_back(gradients_.add(batches[i], recomputed[i], record.supervised, batches.size() == 1));
   if (const Tensor extra = adapted_.method->extra_loss(); extra.defined()) extra.backward();
   adapted_.method->adjust_gradients();
   scalars.push_back(optimizer_.gradient_norm());

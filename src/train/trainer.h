@@ -7,6 +7,7 @@
 #include "methods/method.h"
 #include "model/pass.h"
 #include "optim/optimizer.h"
+#include "train/gradients.h"
 
 namespace graft {
 
@@ -32,14 +33,16 @@ Sharing training_sharing(Adapted& adapted);
 // Runs optimizer steps on an adapted model. What the documents of a micro-batch begin with is computed once where training_sharing allows it.
 class Trainer {
  public:
-  // `steps` is the planned total, which the schedule needs. `seed` drives dropout, step by step.
-  Trainer(Adapted& adapted, const OptimConfig& config, int64_t steps, uint64_t seed, RecomputeRule recompute = {});
+  // `steps` is the planned total, which the schedule needs. `seed` drives dropout, step by step. `recorded`: passes are recorded where that can be
+  // done (train/gradients.h); else it says why not.
+  Trainer(Adapted& adapted, const OptimConfig& config, int64_t steps, uint64_t seed, RecomputeRule recompute = {}, bool recorded = false);
 
   // Gradients of all micro-batches add up, divided by the supervised tokens of the whole step; then clip and update.
   // A loss or gradient that is not finite throws Fault::Diverged before anything is changed.
   StepRecord step(const std::vector<Batch>& micro_batches);
 
   int64_t done() const { return done_; }
+  int64_t recordings() const { return gradients_.recordings(); }
   double learning_rate(int64_t step) const;  // of a step counted from 0
   void save_state(const std::filesystem::path& folder) const;
   void load_state(const std::filesystem::path& folder);
@@ -52,6 +55,7 @@ class Trainer {
   uint64_t seed_;
   RecomputeRule recompute_;
   Sharing sharing_;
+  Gradients gradients_;
 };
 
 // What the loop around the steps needs from outside.

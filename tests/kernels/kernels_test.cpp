@@ -320,6 +320,22 @@ TEST_F(Kernels, LinearCrossEntropySmoothed) {
       }
 }
 
+TEST_F(Kernels, LinearCrossEntropyBesideGaps) {
+  const Tensor learned = at::tensor({0, 2, 3, 7, 8}, at::kLong).to(testing::test_device());
+  Tensor targets = at::full({9}, -1, at::kLong).to(testing::test_device());
+  targets.index_put_({learned}, at::randint(0, 50, {5}, at::kLong).to(testing::test_device()));
+  for (const double smoothing : {0.0, 0.1})
+    for (const LogitShape shape : {LogitShape{}, LogitShape{0.7, 1.5}}) {
+      const LossOptions options{smoothing, 1000, /*gaps=*/true};
+      compare([&](const Tensors& t) { return Tensors{linear_cross_entropy(t[0], t[1], t[2], targets, shape, options)}; },
+              [&](const Tensors& t) { return Tensors{linear_cross_entropy_composed(t[0], t[1], t[2], targets, shape, options)}; },
+              {random({9, 4}), random({50, 4}), random({50})});
+      const Tensor h = random({9, 4}), w = random({50, 4});
+      EXPECT_NEAR(linear_cross_entropy(h, w, {}, targets, shape, options).item<double>(),
+                  linear_cross_entropy(h.index_select(0, learned), w, {}, targets.index_select(0, learned), shape, {smoothing}).item<double>(), 1e-8);
+    }
+}
+
 TEST_F(Kernels, LabelSmoothingIsTheReferences) {
   const Json golden = read_json(testing::source_folder() / "tests/kernels/golden/label_smoothing.json");
   const auto tensor = [](const Json& rows) {
