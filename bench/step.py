@@ -187,6 +187,8 @@ def run_case(name, args, home):
         commands = {"graft": own} if "graft" in who else {}
         if "low" in who and args.device == "cpu":
             commands["graft --low-memory"] = own + ["--low-memory"]
+        if "graft" in who and args.cuda_graphs:
+            commands["graft --cuda-graphs"] = own + ["--cuda-graphs"]
         hf = hf_command(method, [folder, rows, str(args.threads), args.device, method, json.dumps(options)]) if "hf" in who and args.against == "hf" else None
         if hf:
             commands["AdapterHub" if method == "houlsby" else "HF" if method == "full" else "HF PEFT"] = hf
@@ -311,6 +313,7 @@ def main():
     parser.add_argument("--device", default="cpu", help="cpu, or cuda: bfloat16 on both sides, allocated memory instead of resident")
     parser.add_argument("--worker", default=os.path.join(os.path.dirname(__file__), "../build/release/bench/bench_step_worker"))
     parser.add_argument("--parts", action="store_true", help="print the parts of a step of each case")
+    parser.add_argument("--cuda-graphs", action="store_true", help="on a GPU: also with recorded passes (a size is recorded when it comes for the third time)")
     parser.add_argument("--profile", action="store_true", help="on a GPU: print the kernels of one more step of graft, and what the CPU did meanwhile")
     parser.add_argument("--list", action="store_true", help="list the cases")
     args = parser.parse_args()

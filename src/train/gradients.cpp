@@ -16,9 +16,9 @@ constexpr int64_t kSeenBefore = 2;       // sizes that come once or twice are no
 constexpr size_t kMostRecordings = 100;  // each keeps gradients and a list of kernels
 constexpr int64_t kLeastFill = 64;
 
-// The next of eight sizes between neighbouring powers of two: at most an eighth is filled up.
-int64_t size_for(int64_t count) {
-  const int64_t step = std::max(kLeastFill, static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(count))) / 8);
+// The next of `sizes` numbers between neighbouring powers of two. Fewer sizes come again sooner, but leave more to fill up.
+int64_t size_for(int64_t count, int64_t sizes) {
+  const int64_t step = std::max(kLeastFill, static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(count))) / sizes);
   return (count + step - 1) / step * step;
 }
 
@@ -160,9 +160,9 @@ Tensor Gradients::add(const Batch& batch, const Recomputed& recomputed, int64_t 
     recorded_.clear();
     seen_.clear();
   }
-  const int64_t tokens = size_for(batch.tokens()), learned = size_for(batch.supervised());
+  const int64_t tokens = size_for(batch.tokens(), 8), learned = size_for(batch.supervised(), 4);
   const Batch filled = filled_up(batch, tokens, learned);
-  const int64_t longest = size_for(longest_document(filled));
+  const int64_t longest = size_for(longest_document(filled), 1);  // costs nothing
   const Size size{tokens, learned, longest, batch.documents(), recomputed.mlps, recomputed.blocks, recomputed.outputs};
   std::unique_ptr<Recorded>& r = recorded_[size];
   if (!r) {
