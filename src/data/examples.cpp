@@ -33,11 +33,12 @@ Example tokenized(TextRow row, const Tokenizer& tokenizer, const DataConfig& con
 Example tokenized_conversation(TextRow row, const Tokenizer& tokenizer, const chat::ChatTemplate& chat_template, const DataConfig& config) {
   Example example;
   const ChatText rendered = chat_text(chat_template, *row.conversation, tokenizer, row.where, !config.train_on_inputs);
-  example.ids = tokenizer.encode(rendered.text, false);
+  std::vector<Tokenizer::Cut> cuts;
+  example.ids = tokenizer.encode(rendered.text, cuts);
   const int64_t size = static_cast<int64_t>(example.ids.size());
   int64_t at = 0;
   for (auto& answer : rendered.answers) {
-    TokenSpan span = tokens_in(rendered, answer, example.ids, tokenizer);
+    TokenSpan span = tokens_in(rendered, answer, example.ids, cuts, tokenizer);
     span.begin = std::max(span.begin, at);
     if (span.end <= span.begin) continue;
     if (span.begin > at || at == 0) example.skipped.push_back({at, span.begin});

@@ -145,12 +145,14 @@ ChatText chat_text(const chat::ChatTemplate& chat_template, const chat::Conversa
   return result;
 }
 
-TokenSpan tokens_in(const ChatText& rendered, const chat::Span& span, const std::vector<int64_t>& ids, const Tokenizer& tokenizer) {
+TokenSpan tokens_in(const ChatText& rendered, const chat::Span& span, const std::vector<int64_t>& ids, const std::vector<Tokenizer::Cut>& cuts, const Tokenizer& tokenizer) {
   const auto shared = [&](size_t bytes, bool& exact) {
-    const auto head = tokenizer.encode(std::string_view(rendered.text).substr(0, bytes), false);
-    const auto n = std::mismatch(head.begin(), head.end(), ids.begin(), ids.end()).first - head.begin();
+    const auto behind = std::lower_bound(cuts.begin(), cuts.end(), bytes, [](const Tokenizer::Cut& cut, size_t byte) { return cut.byte < byte; });
+    const Tokenizer::Cut from = behind == cuts.begin() ? Tokenizer::Cut{0, 0} : *(behind - 1);
+    const auto head = tokenizer.encode(std::string_view(rendered.text).substr(from.byte, bytes - from.byte), false);
+    const auto n = std::mismatch(head.begin(), head.end(), ids.begin() + from.id, ids.end()).first - head.begin();
     exact = n == static_cast<std::ptrdiff_t>(head.size());
-    return static_cast<int64_t>(n);
+    return from.id + static_cast<int64_t>(n);
   };
   bool exact = false;
   TokenSpan tokens;

@@ -21,10 +21,10 @@ struct ChatText {
 // such a turn is left out).
 ChatText chat_text(const chat::ChatTemplate& chat_template, const chat::Conversation& conversation, const Tokenizer& tokenizer, const std::string& where, bool strict = true);
 
-// The tokens [begin, end) that a span of the text lies in.
+// The tokens [begin, end) that a span of the text lies in. ids and cuts: the text's. From the last cut in front of each end, text is encoded again.
 struct TokenSpan {
   int64_t begin = 0, end = 0;
 };
-TokenSpan tokens_in(const ChatText& rendered, const chat::Span& span, const std::vector<int64_t>& ids, const Tokenizer& tokenizer);
+TokenSpan tokens_in(const ChatText& rendered, const chat::Span& span, const std::vector<int64_t>& ids, const std::vector<Tokenizer::Cut>& cuts, const Tokenizer& tokenizer);
 
 }  // namespace graft

@@ -101,7 +101,7 @@ void AddedTokens::split(const Stretch& input, bool after_normalization, std::vec
     if (entry.token.lstrip) begin = std::max(spaces_before(text, begin, 0), start);
     if (entry.token.rstrip) end = spaces_behind(text, end);
     if (start < begin) out.push_back({text.substr(start, begin - start), -1, input.first && start == 0});
-    if (begin < end) out.push_back({{}, *hit, false});  // else within the white space of the token before
+    if (begin < end) out.push_back({text.substr(begin, end - begin), *hit, false});  // else within the white space of the token before
     start = end;
   }
   if (start < text.size()) out.push_back({text.substr(start), -1, input.first && start == 0});

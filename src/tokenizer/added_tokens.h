@@ -21,7 +21,7 @@ struct AddedToken {
 // {"content", "special", ...}; `normalized` is the opposite of `special` where it is missing.
 AddedToken read_added_token(const Json& json, const std::string& where);
 
-// A stretch of input: plain text, or an added token's id.
+// A stretch of input: plain text, or an added token with the text that it takes.
 struct Stretch {
   std::string_view text;
   int64_t id = -1;

@@ -71,13 +71,17 @@ struct Tokenizer::State {
   }
 
   // The ids of a text alone.
-  void encode_text(std::string_view text, std::vector<int64_t>& ids) const {
+  void encode_text(std::string_view text, std::vector<int64_t>& ids, std::vector<Cut>* cuts = nullptr) const {
     std::vector<Stretch> outer, inner;
     Pieces pieces;
+    const auto add_token = [&](const Stretch& stretch, bool in_text) {
+      if (cuts && in_text) cuts->push_back({static_cast<size_t>(stretch.text.data() - text.data()), static_cast<int64_t>(ids.size())});
+      ids.push_back(stretch.id);
+    };
     added.split({text, -1, true}, false, outer);
     for (auto& stretch : outer) {
       if (stretch.id >= 0) {
-        ids.push_back(stretch.id);
+        add_token(stretch, true);
         continue;
       }
       inner.clear();
@@ -90,7 +94,7 @@ struct Tokenizer::State {
       added.split(stretch, true, inner);
       for (auto& part : inner) {
         if (part.id >= 0) {
-          ids.push_back(part.id);
+          add_token(part, !parts.normalizer);  // else it stands in the changed text
           continue;
         }
         pieces.list.assign(1, {part.text, part.first});
@@ -154,6 +158,17 @@ std::vector<int64_t> Tokenizer::encode(std::string_view text, bool add_special_t
   ids.reserve(own.size() + parts.size());
   for (auto& part : parts)
     ids.insert(ids.end(), (part.sequence ? own : part.ids).begin(), (part.sequence ? own : part.ids).end());
+  return ids;
+}
+
+std::vector<int64_t> Tokenizer::encode(std::string_view text, std::vector<Cut>& cuts) const {
+  const State& s = *state_;
+  cuts.clear();
+  const bool plain = s.parts.post_processor.without.size() == 1 && s.parts.post_processor.without[0].sequence;
+  if (!plain || s.parts.longest >= 0 || !valid_utf8(text)) return encode(text, false);
+  std::vector<int64_t> ids;
+  ids.reserve(text.size() / 3 + 8);
+  s.encode_text(text, ids, &cuts);
   return ids;
 }
 

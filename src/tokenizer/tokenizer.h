@@ -21,6 +21,13 @@ class Tokenizer {
   // post-processor around the text. A "truncation" of tokenizer.json is applied, its "padding" is not. Safe to call from several
   // threads.
   std::vector<int64_t> encode(std::string_view text, bool add_special_tokens = true) const;
+  // Where the text is cut at an added token: from byte `byte` on it has the same ids by itself, those from index `id` on.
+  struct Cut {
+    size_t byte;
+    int64_t id;
+  };
+  // The same without special tokens around the text, and where it is cut, in order. `cuts` may be empty.
+  std::vector<int64_t> encode(std::string_view text, std::vector<Cut>& cuts) const;
   // Ids outside the vocabulary stand for nothing, as in the reference: models often have more rows than the tokenizer tokens.
   std::string decode(std::span<const int64_t> ids, bool skip_special_tokens = false) const;
 

@@ -1,4 +1,6 @@
 // Rows with messages: token ids and what is learned of them.
+#include <fstream>
+
 #include "core/files.h"
 #include "data/examples.h"
 #include "support/support.h"
@@ -139,6 +141,40 @@ TEST(TurnsGolden, IdsAndMasksEqualTransformers) {
     std::vector<int> mask;
     for (int64_t i = 0; i < static_cast<int64_t>(e.ids.size()); ++i) mask.push_back(learned_at(e, i));
     EXPECT_EQ(Json(mask), row["mask"]) << row["name"] << row["messages"] << "\n" << tokenizer.decode(e.ids);
+  }
+}
+
+// Text is encoded from the last special token in front of a turn's ends on: the same as from its beginning on.
+TEST(TurnsOfRealTokenizers, TokensOfASpanAreTheSameFromTheLastCutOn) {
+  NEEDS_SHARED_DATA();
+  for (const char* name : {"llama2", "llama3", "qwen2", "minimind"}) {
+    const Tokenizer tokenizer = Tokenizer::load(testing::shared_data() / "tokenizers" / name);
+    std::ifstream in(testing::shared_data() / "chat_templates" / "rendered.jsonl");
+    size_t spans = 0, cut = 0;
+    for (std::string line; std::getline(in, line);) {
+      const Json row = parse_json(line, "rendered.jsonl");
+      if (!row.contains("rendered")) continue;  // what the template refuses
+      const ChatText rendered{row["rendered"].get<std::string>(), {}};
+      std::vector<Tokenizer::Cut> cuts;
+      const auto ids = tokenizer.encode(rendered.text, cuts);
+      cut += !cuts.empty();
+      const size_t size = rendered.text.size();
+      // No turn begins or ends inside a character or a special token.
+      const auto whole_before = [&](size_t byte) {
+        const bool in_special = std::any_of(cuts.begin(), cuts.end(), [&](const Tokenizer::Cut& c) { return c.byte < byte && byte < c.byte + tokenizer.id_to_token(ids[static_cast<size_t>(c.id)]).size(); });
+        return !in_special && (byte == size || (static_cast<unsigned char>(rendered.text[byte]) & 0xC0) != 0x80);
+      };
+      for (size_t begin = 0; begin < size; begin += 1 + size / 7)
+        for (size_t end = begin + 1; end <= size; end += 1 + size / 5) {
+          if (!whole_before(begin) || !whole_before(end)) continue;
+          const TokenSpan one = tokens_in(rendered, {begin, end}, ids, {}, tokenizer), other = tokens_in(rendered, {begin, end}, ids, cuts, tokenizer);
+          EXPECT_EQ(one.begin, other.begin) << name << " " << rendered.text << " " << begin << " " << end;
+          EXPECT_EQ(one.end, other.end) << name << " " << rendered.text << " " << begin << " " << end;
+          ++spans;
+        }
+    }
+    EXPECT_GE(spans, 1000u) << name;
+    EXPECT_GE(cut, 30u) << name;
   }
 }
 

@@ -66,6 +66,26 @@ TEST_P(SharedTokenizer, EqualsTheReferenceOnDifficultText) {
 INSTANTIATE_TEST_SUITE_P(All, SharedTokenizer,
                          ::testing::Values("bert_base_uncased", "gpt2", "llama2", "llama3", "minimind", "qwen2", "t5_small"));
 
+// From each cut on, the rest of the text has the same ids by itself. → how many cuts there are
+size_t check_cuts(const Tokenizer& tokenizer, const std::string& text) {
+  std::vector<Tokenizer::Cut> cuts;
+  const auto ids = tokenizer.encode(text, cuts);
+  EXPECT_EQ(ids, tokenizer.encode(text, false)) << text;
+  for (auto& cut : cuts) EXPECT_EQ(tokenizer.encode(std::string_view(text).substr(cut.byte), false), std::vector<int64_t>(ids.begin() + cut.id, ids.end())) << text << " from byte " << cut.byte;
+  return cuts.size();
+}
+
+TEST_P(SharedTokenizer, TheRestBehindACutStandsAlone) {
+  NEEDS_SHARED_DATA();
+  const Tokenizer tokenizer = Tokenizer::load(testing::shared_data() / "tokenizers" / GetParam());
+  const auto lines = sample_lines(testing::shared_data() / "tokenizers" / "sample.txt");
+  const auto eos = tokenizer.eos_id();
+  const std::string special = eos ? tokenizer.id_to_token(*eos) : GetParam() == std::string("gpt2") ? "<|endoftext|>" : "[SEP]";
+  size_t cuts = 0;
+  for (size_t i = 0; i + 2 < lines.size(); i += 3) cuts += check_cuts(tokenizer, special + lines[i] + special + " " + lines[i + 1] + " \n" + special + special + lines[i + 2]);
+  EXPECT_GE(cuts, 400u);
+}
+
 TEST(SharedTokenizer, Gpt2FilesEqualTokenizerJson) {
   NEEDS_SHARED_DATA();
   const fs::path given = testing::shared_data() / "tokenizers" / "gpt2";
@@ -165,6 +185,25 @@ TEST(Tokenizer, MergesByRankAndKeepsSpecialTokens) {
   EXPECT_EQ(t.decode(std::vector<int64_t>{4, 5}), "ab ab");
   EXPECT_EQ(t.decode(std::vector<int64_t>{0, 4}, true), "ab");
   EXPECT_EQ(t.vocab_size(), 6);
+}
+
+TEST(Tokenizer, CutsAreWhereAddedTokensStand) {
+  const testing::TempFolder folder;
+  Json json = parse_json(kTiny, "tiny");
+  json["added_tokens"].push_back({{"id", 6}, {"content", "<l>"}, {"lstrip", true}, {"normalized", false}});
+  json["added_tokens"].push_back({{"id", 7}, {"content", "<r>"}, {"rstrip", true}, {"normalized", false}});
+  json["added_tokens"].push_back({{"id", 8}, {"content", "ba"}, {"single_word", true}, {"normalized", false}});
+  const Tokenizer t = tiny(folder, json);
+  std::vector<Tokenizer::Cut> cuts;
+  t.encode("ab<s>ab ab<s>", cuts);
+  ASSERT_EQ(cuts.size(), 2u);
+  EXPECT_EQ(cuts[0].byte, 2u);
+  EXPECT_EQ(cuts[0].id, 1);
+  EXPECT_EQ(cuts[1].byte, 10u);
+  EXPECT_EQ(cuts[1].id, 4);
+  for (const char* text : {"ab  <l> ab<r>  ba <s>ba", "<l><l>  <l>ba<r> <r>  <l>ab", "bab ba<s>ba bab  <l>", "ab"}) EXPECT_EQ(check_cuts(t, text) > 0, std::string(text) != "ab");
+  t.encode("ab<s>\xff", cuts);
+  EXPECT_TRUE(cuts.empty()) << "what is repaired first has other bytes";
 }
 
 TEST(Tokenizer, BadFilesAndIdsAreInputErrors) {
