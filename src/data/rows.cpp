@@ -191,6 +191,7 @@ class RowCollector {
       row.id = fields.contains("id") ? as_text(fields.at("id")) : std::to_string(first + i);
       own[i] = reader_.label(fields, row.where);
       reader_.read(fields, block[i].ordered, row);
+      if (!own[i]) block[i] = {};  // here and not by one thread at the end
     });
     for (size_t i = 0; i < block.size(); ++i)
       if (own[i]) labelled_.push_back({first + i, std::move(*own[i]), std::move(block[i])});
