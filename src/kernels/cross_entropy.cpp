@@ -64,16 +64,6 @@ Tensor row_losses(Tensor& logits, const Tensor& targets, double smoothing, bool 
 }
 
 // Losses [rows] float64 of logits [rows, vocab] as they come from the head; with `slope` the logits become the losses' gradient.
-Tensor losses_of(Tensor& logits, const Tensor& targets, const LogitShape& shape, double smoothing, bool slope);
-
-// The same with nothing to learn where a target is below 0.
-Tensor losses_beside_gaps(Tensor& logits, const Tensor& targets, const LogitShape& shape, double smoothing, bool slope) {
-  const Tensor gaps = targets.lt(0);
-  Tensor losses = losses_of(logits, targets.clamp_min(0), shape, smoothing, slope);
-  if (slope) logits.masked_fill_(gaps.unsqueeze(1), 0);
-  return losses.masked_fill_(gaps, 0);
-}
-
 Tensor losses_of(Tensor& logits, const Tensor& targets, const LogitShape& shape, double smoothing, bool slope) {
   if (cuda::has_kernels(logits) && shape.softcap == 0) return cuda::row_losses(logits, targets, shape.scale, smoothing, slope);
   logits = widened(logits);
@@ -88,6 +78,14 @@ Tensor losses_of(Tensor& logits, const Tensor& targets, const LogitShape& shape,
   if (cap_slope.defined()) logits.mul_(cap_slope);
   if (slope && shape.scale != 1) logits.mul_(shape.scale);
   return losses;
+}
+
+// The same with nothing to learn where a target is below 0.
+Tensor losses_beside_gaps(Tensor& logits, const Tensor& targets, const LogitShape& shape, double smoothing, bool slope) {
+  const Tensor gaps = targets.lt(0);
+  Tensor losses = losses_of(logits, targets.clamp_min(0), shape, smoothing, slope);
+  if (slope) logits.masked_fill_(gaps.unsqueeze(1), 0);
+  return losses.masked_fill_(gaps, 0);
 }
 
 struct LinearCrossEntropy : torch::autograd::Function<LinearCrossEntropy> {
