@@ -5,6 +5,7 @@
 
 #ifdef GRAFT_CUDA_GRAPHS
 #include <ATen/cuda/CUDAGraph.h>
+#include <ATen/cuda/MemPool.h>
 #include <c10/cuda/CUDAGuard.h>
 #endif
 
@@ -15,22 +16,29 @@ struct Recording::Graph {
   at::cuda::CUDAGraph graph;
 
   void record(at::Device device, const std::function<void()>& work) {
-    static const auto pool = at::cuda::graph_pool_handle();  // one process uses one GPU
     const c10::cuda::CUDAGuard on_device(device);
-    const auto side = c10::cuda::getStreamFromPool();  // the default stream cannot be recorded
+    // One process uses one GPU. The default stream cannot be recorded; memory is shared on one stream only, and as long as somebody holds its pool.
+    static const auto side = c10::cuda::getStreamFromPool();
+    static auto& pool = *new at::cuda::MemPool;  // for good: the driver may be gone when static objects go
     c10::cuda::device_synchronize();
+    c10::cuda::CUDACachingAllocator::emptyCache();  // which cannot be done meanwhile
     const c10::cuda::CUDAStreamGuard on_side(side);
-    graph.capture_begin(pool, cudaStreamCaptureModeThreadLocal);
+    graph.capture_begin(pool.id(), cudaStreamCaptureModeThreadLocal);
+    std::exception_ptr problem;
     try {
       work();
     } catch (...) {
-      try {
-        graph.capture_end();
-      } catch (const std::exception&) {  // what `work` threw says more
-      }
-      throw;
+      problem = std::current_exception();
     }
-    graph.capture_end();
+    try {
+      graph.capture_end();
+    } catch (...) {
+      // A recording that went wrong ends before the allocators hear of it.
+      c10::cuda::CUDACachingAllocator::endAllocateToPool(device.index(), pool.id());
+      at::getHostAllocator(at::kCUDA)->end_allocate_to_pool(pool.id());
+      if (!problem) problem = std::current_exception();
+    }
+    if (problem) std::rethrow_exception(problem);
   }
   void replay() { graph.replay(); }
 };

@@ -13,7 +13,7 @@ class Recording {
   // Whether this build can record the work of `device`.
   static bool possible(at::Device device);
 
-  // Recordings of one device share the memory of what is gone when `record` returns; tensors that live on keep theirs.
+  // All recordings share the memory of what is gone when `record` returns; tensors that live on keep theirs.
   explicit Recording(at::Device device);
   ~Recording();
   Recording(const Recording&) = delete;

@@ -80,7 +80,7 @@ class Tree {
 
 Sharing sharing_of(const Model& model, const Sites& sites) {
   const auto& config = model.config;
-  const bool by_length = std::any_of(config.ropes.begin(), config.ropes.end(), [](const Rope& rope) { return rope.kind == "dynamic" || rope.kind == "longrope"; });
+  const bool by_length = std::any_of(config.ropes.begin(), config.ropes.end(), [](const Rope& rope) { return rope.by_length(); });
   const bool bent = config.attention_softcap > 0 || config.alibi != Alibi::None;
   return {!by_length && sites.reads() < Reads::Batch, sites.input_row_count(), kernels::reads_parents_in_place(model.device(), model.dtype(), bent)};
 }

@@ -88,6 +88,10 @@ struct BlockAttention : torch::autograd::Function<BlockAttention> {
     std::vector<Tensor> sums;  // log-sum-exp of each document, [kv_heads, group, rows]
     for (size_t i = 0; i + 1 < starts.size(); ++i) {
       const Document d(q, k, v, prefix, starts[i], starts[i + 1] - starts[i]);
+      if (d.rows == 0) {
+        sums.emplace_back();
+        continue;
+      }
       std::vector<Tensor> lse;
       for (int64_t first = 0; first < d.rows; first += kQueriesPerBlock) {
         const Block block(d, first, shape);
@@ -121,6 +125,7 @@ struct BlockAttention : torch::autograd::Function<BlockAttention> {
     Tensor dpk = prefix.k.defined() ? at::zeros_like(prefix.k) : Tensor(), dpv = prefix.v.defined() ? at::zeros_like(prefix.v) : Tensor();
     for (size_t i = 0; i + 1 < starts.size(); ++i) {
       const int64_t begin = starts[i], rows = starts[i + 1] - begin;
+      if (rows == 0) continue;
       const Document d(q, k, v, prefix, begin, rows);
       const auto laid_out = [&](const Tensor& x) { return x.narrow(0, begin, rows).permute({1, 0, 2}).reshape(d.q.sizes()); };
       const Tensor dy = laid_out(grads[0]), inner = at_least_float(dy * laid_out(out)).sum(-1, /*keepdim=*/true);

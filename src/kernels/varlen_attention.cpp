@@ -7,6 +7,7 @@ extern "C" int cudaDeviceGetAttribute(int* value, int attribute, int device);  /
 #include <algorithm>
 
 #include "core/autograd.h"
+#include "core/check.h"
 #include "core/device.h"
 
 namespace graft::kernels {
@@ -41,7 +42,9 @@ struct VarlenCall {
   std::optional<int64_t> left, right = 0;  // how far a query sees to either side of its own key
 
   VarlenCall(const std::vector<int64_t>& documents, int64_t front_rows, int64_t most, double factor, int64_t window)
-      : starts(documents), prefix(front_rows), longest(most > 0 ? most : longest_document(documents)), scale(factor), left(window > 0 ? window - 1 : -1) {}
+      : starts(documents), prefix(front_rows), longest(most > 0 ? most : longest_document(documents)), scale(factor), left(window > 0 ? window - 1 : -1) {
+    CHECK_THAT(longest >= longest_document(documents), "a document of {} rows is longer than {}", longest_document(documents), longest);
+  }
 
   int64_t documents() const { return static_cast<int64_t>(starts.size()) - 1; }
   Tensor with_prefix(const Tensor& rows, const Tensor& front) const {

@@ -17,7 +17,7 @@ struct Batch {
   std::vector<int64_t> prompts = {};
 
   // Empty, or [supervised] the token that is learned at each of `predict`: where documents end with their last prediction, it does not stand behind it.
-  // kNothing: none is, the place only fills up the list (then `predict` need not ascend).
+  // kNothing: none is, the place only fills up the list (then `predict` may repeat its last entry).
   std::vector<int64_t> targets = {};
   static constexpr int64_t kNothing = -1;
 

@@ -24,6 +24,7 @@ struct Rope {
   double proportion = 1;
   int64_t original_max_positions = 0;
   std::vector<double> short_factor, long_factor;
+  bool by_length() const { return kind == "dynamic" || kind == "longrope"; }  // of the whole document
 };
 
 enum class NormKind {

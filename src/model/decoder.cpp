@@ -170,6 +170,8 @@ void lay_out_again(const Model& model, const Sites& sites, const Batch& batch, P
   fill(pass.predict, next.predict);
   fill(pass.targets, next.targets);
   fill(pass.device_starts, next.device_starts);
+  fill(pass.key_bias, next.key_bias);
+  CHECK_THAT(!pass.layout, "what edits know of documents is laid out once");
   for (size_t i = 0; i < pass.angles.size(); ++i) {
     fill(pass.angles[i].cos, next.angles[i].cos);
     fill(pass.angles[i].sin, next.angles[i].sin);

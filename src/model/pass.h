@@ -43,7 +43,7 @@ struct Pass {
   Tensor positions;              // [rows] int64
   Tensor insertion;              // [rows] index into (real tokens, then virtual rows); undefined without virtual rows
   Tensor predict, targets;       // [supervised] rows whose next token is learned, and those tokens
-  Tensor wanted;                 // rows whose hidden states are asked for, ascending; undefined: all. The last block's attention reads all rows, what
+  Tensor wanted;                 // rows whose hidden states are asked for, ascending, the last perhaps repeated; undefined: all. The last block's attention reads all rows, what
                                  // stands behind it runs for these only
   std::vector<Angles> angles;    // one for each of ModelConfig::ropes
   Tensor key_bias;               // [heads, most keys] ALiBi's, or undefined

@@ -150,7 +150,7 @@ Angles rope_angles(const Rope& rope, const ModelConfig& config, const Tensor& po
                    const std::vector<int64_t>& lengths, at::ScalarType dtype) {
   const Tensor at = positions.to(at::kFloat);
   Tensor angle;
-  if (rope.kind != "dynamic" && rope.kind != "longrope") {
+  if (!rope.by_length()) {
     angle = at::outer(at, moved(rope_frequencies(rope, config, 0), positions.device()));
   } else {
     std::vector<Tensor> each;

@@ -43,8 +43,8 @@ class Gradients {
   struct Recorded;
   struct Aside;
   Tensor add_at_once(const Batch& batch, const Recomputed& recomputed, int64_t supervised);
-  void record(Recorded& r, const Batch& filled, const Recomputed& recomputed, int64_t longest);
-  std::vector<Tensor> taken();  // the parameters' gradients, which are undefined from then on
+  void record(Recorded& r);
+  std::vector<Tensor> take();  // the parameters' gradients, which are undefined from then on
   void give(const std::vector<Tensor>& gradients, bool alone);
   bool moved_on();  // whether parameters lie elsewhere or others are trained than the last time
 

@@ -54,7 +54,7 @@ Trainer::Trainer(Adapted& adapted, const OptimConfig& config, int64_t steps, uin
     : adapted_(adapted), config_(with_rate(config, *adapted.row)), optimizer_(adapted.method->params(), config_), steps_(steps), warmup_(warmup_steps(config.warmup, steps)),
       seed_(seed), recompute_(std::move(recompute)), gradients_(adapted, config.label_smoothing, recorded && can_be_recorded(adapted)) {
   adapted.method->start_training(steps);
-  sharing_ = training_sharing(adapted);
+  if (!recorded) sharing_ = training_sharing(adapted);  // what rows share is another tree in every step
 }
 
 double Trainer::learning_rate(int64_t step) const {

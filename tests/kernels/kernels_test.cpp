@@ -193,7 +193,7 @@ TEST_F(Kernels, LinearInFrontOfASumOverRows) {
 
 // Few tasks, one for each query head, and many, one for all heads that share keys.
 TEST_F(Kernels, PackedAttention) {
-  for (const std::vector<int64_t>& starts : {std::vector<int64_t>{0, 5, 6, 40}, {0, 1, 4, 9, 11, 15, 16, 20, 24, 27, 30, 33, 36, 40}})
+  for (const std::vector<int64_t>& starts : {std::vector<int64_t>{0, 5, 6, 40}, {0, 5, 5, 40, 40}, {0, 1, 4, 9, 11, 15, 16, 20, 24, 27, 30, 33, 36, 40}})
     for (const int64_t kv_heads : {1, 2, 4})
       for (const bool prefix : {false, true}) {
         const auto call = [&](auto operation) {
@@ -207,7 +207,7 @@ TEST_F(Kernels, PackedAttention) {
 
 // Windows, soft caps and biases, alone and together; documents shorter and longer than a window and than a block of queries.
 TEST_F(Kernels, PackedAttentionWithShapes) {
-  const std::vector<int64_t> starts{0, 5, 6, 300};
+  const std::vector<int64_t> starts{0, 5, 6, 6, 300, 300};
   const Tensor bias = random({4, 310}).to(at::kFloat);
   for (int variant = 1; variant < 8; ++variant)
     for (const bool prefix : {false, true}) {
