@@ -4,6 +4,7 @@
 #include "core/torch.h"
 
 #ifdef GRAFT_CUDA_GRAPHS
+#include <ATen/core/CachingHostAllocator.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <ATen/cuda/MemPool.h>
 #include <c10/cuda/CUDAGuard.h>
