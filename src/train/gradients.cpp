@@ -77,9 +77,9 @@ std::string why_not_recorded(Adapted& adapted) {
   if (!sites.learned_rows().empty()) return fmt::format("{} learns from virtual rows", adapted.row->name);
   for (auto& rope : c.ropes)
     if (rope.by_length()) return fmt::format("{}'s rotary positions depend on the length", c.model_type);
+  if (c.alibi != Alibi::None) return fmt::format("{}'s attention is biased by the length", c.model_type);
   kernels::AttentionShape shape;
   shape.softcap = c.attention_softcap;
-  if (c.alibi != Alibi::None) return fmt::format("{}'s attention is biased by the length", c.model_type);
   const Tensor q = at::empty({1, c.heads, c.head_dim}, at::TensorOptions().dtype(model.dtype()).device(model.device()));
   if (!model.device().is_cpu() && !kernels::reads_device_starts(q, shape)) return "its attention needs the documents' starts on the CPU";
   if (draws(adapted)) return fmt::format("{} draws random numbers (dropout)", adapted.row->name);

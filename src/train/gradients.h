@@ -12,7 +12,7 @@
 
 namespace graft {
 
-// True while the object lives, false afterwards, also when a step throws.
+// `sites.training` is true while the object lives and false afterwards, also when a step throws.
 struct TrainingMode {
   explicit TrainingMode(Sites& sites) : sites_(sites) { sites_.training = true; }
   ~TrainingMode() { sites_.training = false; }

@@ -96,7 +96,6 @@ TEST_F(Recorded, ParametersThatMoveOrStopTrainingAreSeen) {
   Rng rng(5);
   for (int i = 0; i < 4; ++i) trainer.step({random_batch(rng, 2, 9)});
   EXPECT_EQ(trainer.recordings(), 1);
-  const Tensor first = adapted.method->params()[0].value;
   adapted.method->params()[1].value.set_requires_grad(false);
   trainer.step({random_batch(rng, 2, 9)});
   EXPECT_EQ(trainer.recordings(), 0);
