@@ -68,16 +68,8 @@ class Comparison {
       CostSamples samples;
       sample_costs(in_, m, samples);
       const Json costs = costs_of(samples);
-      double steps = 0;
-      int64_t alive = static_cast<int64_t>(m.grid.size());
-      double reached = 0;
-      for (const double rung : in_.plan.rungs) {
-        steps += static_cast<double>(alive) * (rung - reached) * static_cast<double>(search_steps_);
-        reached = rung;
-        alive = (alive + 1) / 2;
-      }
-      steps += static_cast<double>(seeds_.size()) * static_cast<double>(search_steps_);
-      const double seconds = steps * costs["seconds_per_step"].get<double>();
+      const double budgets = static_cast<double>(m.grid.size()) * in_.plan.rungs[0] + Course(m.grid, in_.plan.rungs, seeds_).budgets_ahead();
+      const double seconds = budgets * static_cast<double>(search_steps_) * costs["seconds_per_step"].get<double>();
       total += seconds;
       fmt::print("{:<18} {:>5} {:>7} {:>6} {:>12.4f} {:>12} {:>10}  {}\n", m.label, m.grid.size() + seeds_.size(), search_steps_, seeds_.size(),
                  costs["seconds_per_step"].get<double>(), human_bytes(costs["peak_memory"].get<double>()), human_duration(seconds), json_line(m.grid));
@@ -194,7 +186,7 @@ class Comparison {
   // Queues what is missing of the stage that is due; a stage that is all there is passed at once.
   void enter_stage(Rider& r) {
     for (; !r.course.runs().empty(); r.course.advance(r.scores)) {
-      if (r.course.widening()) log_info("{}: the best learning rate is at the grid's edge; trying {:.3g} too", r.method->label, r.course.runs()[0].lr);
+      if (r.course.widening() && r.course.runs()[0].rung == in_.plan.rungs[0]) log_info("{}: the best learning rate is at the grid's edge; trying {:.3g} too", r.method->label, r.course.runs()[0].lr);
       r.specs.clear();
       for (auto& run : r.course.runs()) r.specs.push_back(spec_of(*r.method, run));
       r.scores.assign(r.specs.size(), -std::numeric_limits<double>::infinity());
@@ -220,7 +212,7 @@ class Comparison {
     const RunSpec& spec = r.specs[i];
     const auto& rungs = in_.plan.rungs;
     double before = 0;
-    if (spec.stage == "search" && !r.course.widening())
+    if (spec.stage == "search")
       for (const double rung : rungs)
         if (rung < spec.rung) before = rung;
     return std::max<int64_t>(1, std::llround((spec.rung - before) * static_cast<double>(spec.steps)));

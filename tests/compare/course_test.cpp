@@ -53,6 +53,28 @@ TEST(Course, WidensTheGridAtItsEdges) {
   }
 }
 
+TEST(Course, ARateBeyondTheGridGoesOnAsIfItHadBeenInIt) {
+  // Its scores by rung, and the rate that is chosen.
+  const std::vector<std::pair<std::vector<double>, double>> cases{{{5}, 16}, {{kNone}, 16}, {{5.5, 2}, 16}, {{5.5, 2.5, 8.5}, 16}, {{5.5, 2.5, 9.5}, 32}};
+  for (auto& [scores, chosen] : cases) {
+    Course course({1, 2, 4, 8, 16}, {0.25, 0.5, 1.0}, {7});
+    course.advance({1, 2, 5, 6, 7});
+    course.advance({3, 2, 1});
+    course.advance({9, 8});
+    for (size_t rung = 0; rung < scores.size(); ++rung) {
+      EXPECT_TRUE(course.widening());
+      EXPECT_EQ(rates(course), std::vector<double>{32});
+      EXPECT_EQ(course.runs()[0].rung, (std::vector<double>{0.25, 0.5, 1.0})[rung]);
+      EXPECT_EQ(course.budgets_ahead(), 1);
+      course.advance({scores[rung]});
+    }
+    EXPECT_FALSE(course.widening());
+    ASSERT_EQ(course.runs().size(), 1u);
+    EXPECT_TRUE(course.runs()[0].final);
+    EXPECT_EQ(course.runs()[0].lr, chosen);
+  }
+}
+
 TEST(Course, OfOneRateOrNoScore) {
   Course one({3}, {1.0}, {1, 2});
   one.advance({kNone});
