@@ -13,6 +13,7 @@
 #include "kernels/packed.h"
 #include "kernels/thin.h"
 #include "kernels/twins.h"
+#include "kernels/views.h"
 
 // The entry of libtorch's BLAS: c = alpha · op(a) · op(b) + beta · c, matrices stored by column. Not every libtorch lets it be seen.
 extern "C" __attribute__((weak)) void sgemm_(const char* turn_a, const char* turn_b, const int* m, const int* n, const int* k, const float* alpha, const float* a,
@@ -55,6 +56,9 @@ Tensor onednn_linear(const Tensor& a, const Tensor& b, const Tensor& bias) {
 }
 
 constexpr int64_t kPiece = kPieceBytes / static_cast<int64_t>(sizeof(float));
+
+// x.to(dtype), asked for only where it does something.
+Tensor in_dtype(const Tensor& x, at::ScalarType dtype) { return x.scalar_type() == dtype ? x : x.to(dtype); }
 
 // What becomes of a product: y = scale · a · bᵀ + bias, or y += scale · a · bᵀ.
 struct Into {
@@ -162,7 +166,7 @@ void product_t_into(Tensor& y, const Tensor& a, const Tensor& b, const Into& int
 }  // namespace
 
 Tensor product_t(const Tensor& a, const Tensor& b, const Tensor& given_bias) {
-  const Tensor bias = given_bias.defined() ? given_bias.to(a.scalar_type()) : given_bias;
+  const Tensor bias = given_bias.defined() ? in_dtype(given_bias, a.scalar_type()) : given_bias;
   if (!in_pieces(a, b)) {
     const Tensor y = one_product(a, readable(a, b), bias);
     let_go(b);
@@ -173,22 +177,24 @@ Tensor product_t(const Tensor& a, const Tensor& b, const Tensor& given_bias) {
   return y;
 }
 
-Tensor product(const Tensor& a, const Tensor& b) { return product_t(a, b.t()); }
+Tensor product(const Tensor& a, const Tensor& b) { return product_t(a, transposed(b)); }
 
 bool adds_for_nothing(const Tensor& a, const Tensor& b) {
   if (a.is_cuda()) return b.scalar_type() == a.scalar_type();
   return a.is_cpu() && a.scalar_type() == at::kFloat && (mkl_at_full_rate() || packed_here(a, b)) && !thin_here(a, b) && !composed_only();
 }
 
-void add_product(Tensor& y, const Tensor& a, const Tensor& b) { product_t_into(y, a, b.t(), {.add = true}); }
+void add_product(Tensor& y, const Tensor& a, const Tensor& b) { product_t_into(y, a, transposed(b), {.add = true}); }
 
 void add_product_t(Tensor& y, const Tensor& a, const Tensor& b, double scale) { product_t_into(y, a, b, {.add = true, .scale = scale}); }
 
-void product_into(Tensor& y, const Tensor& a, const Tensor& b, double scale) { product_t_into(y, a, b.t(), {.scale = scale}); }
+void product_into(Tensor& y, const Tensor& a, const Tensor& b, double scale) { product_t_into(y, a, transposed(b), {.scale = scale}); }
 
 Tensor product_over_rows(const Tensor& a, const Tensor& b, at::ScalarType dtype) {
   if (a.is_cuda() && dtype == at::kFloat && a.scalar_type() != at::kFloat && a.scalar_type() != at::kDouble) return at::mm(a.t(), b, dtype);
-  return (thin_over_rows_here(a, b) ? thin_product_over_rows(a, b) : direct_product(a.t(), b.t(), {})).to(dtype);
+  const Tensor columns_of_a = transposed(a), columns_of_b = transposed(b);
+  const bool thin = !packed_here(columns_of_a, columns_of_b) && thin_over_rows_here(a, b);
+  return in_dtype(thin ? thin_product_over_rows(a, b) : direct_product(columns_of_a, columns_of_b, {}), dtype);
 }
 
 }  // namespace graft::kernels

@@ -8,6 +8,7 @@
 #include "kernels/recompute.h"
 #include "kernels/thin.h"
 #include "kernels/twins.h"
+#include "kernels/views.h"
 
 namespace graft::kernels {
 namespace {
@@ -64,7 +65,7 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
       Tensor b, own;
       if (member.a.defined()) {
         b = in_dtype_of(member.b, x);
-        own = s.narrow(1, column, member.a.size(0));
+        own = some_columns(s, column, member.a.size(0));
         if (!one_scale) own.mul_(member.scale);
         column += own.size(1);
       }
@@ -101,10 +102,10 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
       const Tensor& b = kept[4 + 2 * i];
       if (!b.defined()) continue;
       const int64_t r = b.size(1);
-      Tensor piece = ds.narrow(1, column, r);
+      Tensor piece = some_columns(ds, column, r);
       product_into(piece, dy[i], b, scales[side]);
       grads.push_back(Tensor());  // A's, below
-      grads.push_back(product_over_rows(dy[i], s.narrow(1, column, r), wide));
+      grads.push_back(product_over_rows(dy[i], some_columns(s, column, r), wide));
       column += r;
       ++side;
     }
@@ -116,14 +117,15 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
         if (dx.defined()) add_product(dx, dy[i], weight);
         else dx = product(dy[i], weight);
       }
-      if (!first) add_product_t(dx, ds, stacked.t(), 1);
+      if (!first) add_product_t(dx, ds, transposed(stacked), 1);
       grads[0] = dx;
     }
     const Tensor da = product_over_rows(ds, input_again(ctx, "x", kept[0]), wide);  // [sum of r, in]
-    for (size_t i = 1, row = 0; i < grads.size(); i += 2) {
+    int64_t row = 0;
+    for (size_t i = 1; i < grads.size(); i += 2) {
       const int64_t r = grads[i + 1].size(1);
-      grads[i] = da.narrow(0, static_cast<int64_t>(row), r);
-      row += static_cast<size_t>(r);
+      grads[i] = some_rows(da, row, r);
+      row += r;
     }
     grads.insert(grads.end(), 2, Tensor());  // the group pointer, values_needed
     return grads;

@@ -13,7 +13,7 @@
 namespace graft::kernels {
 namespace {
 
-constexpr int64_t kLeastRows = 64, kLeastSide = 32, kLeastWeight = int64_t{1} << 14;  // below which laying factors out is not worth it
+constexpr int64_t kLeastRows = 64, kLeastSide = 32, kLeastWeight = int64_t{1} << 12;  // below which laying factors out is not worth it
 constexpr int64_t kFewColumns = 2 * cpu::kPackedColumns;                              // for which rows are read as they lie
 constexpr int64_t kRowsLaidOut = int64_t{2} << 20;  // bytes of rows at a time: every thread reads all of them for each of its columns
 constexpr int64_t kDepthLaidOut = 2048;             // of those rows, which are then enough to be worth a weight laid out
@@ -66,13 +66,13 @@ void packed_product_t_into(Tensor& y, const Tensor& a, const Tensor& b, double s
   const Tensor memory = at::empty({threads * cpu::kPackedScratch + (b.size(0) > kFewColumns ? together * deep : 0) + kAligned}, a.options());
   float* const scratch = memory.mutable_data_ptr<float>() + (kAligned - reinterpret_cast<uintptr_t>(memory.const_data_ptr()) / sizeof(float) % kAligned) % kAligned;
   float* const laid_out = b.size(0) > kFewColumns ? scratch + threads * cpu::kPackedScratch : nullptr;
+  const auto w_at = [&](int64_t from) { return static_cast<const char*>(b.const_data_ptr()) + from * b.stride(1) * static_cast<int64_t>(b.element_size()); };
   for (int64_t from = 0; from < a.size(1); from += deep)
     for (int64_t row = 0; row < a.size(0); row += together) {
-      const Tensor x = a.narrow(0, row, std::min(together, a.size(0) - row)).narrow(1, from, std::min(deep, a.size(1) - from)), w = b.narrow(1, from, x.size(1));
       cpu::PackedProduct p{};
-      p.rows = x.size(0), p.columns = w.size(0), p.depth = x.size(1);
-      p.x = x.const_data_ptr<float>(), p.x_row = x.stride(0), p.x_depth = x.stride(1);
-      p.w = w.const_data_ptr(), p.w_column = w.stride(0), p.w_depth = w.stride(1);
+      p.rows = std::min(together, a.size(0) - row), p.columns = b.size(0), p.depth = std::min(deep, a.size(1) - from);
+      p.x = a.const_data_ptr<float>() + row * a.stride(0) + from * a.stride(1), p.x_row = a.stride(0), p.x_depth = a.stride(1);
+      p.w = w_at(from), p.w_column = b.stride(0), p.w_depth = b.stride(1);
       p.y = y.mutable_data_ptr<float>() + row * y.stride(0), p.y_row = y.stride(0);
       p.bias = bias.defined() && from == 0 ? own_bias.const_data_ptr<float>() : nullptr;
       p.scale = static_cast<float>(scale), p.add = add || from > 0;

@@ -9,6 +9,7 @@
 #include "kernels/cpu/thin_kernel.h"
 #include "kernels/packed.h"
 #include "kernels/twins.h"
+#include "kernels/views.h"
 
 namespace graft::kernels {
 namespace {
@@ -81,7 +82,7 @@ Tensor transposed_copy(const Tensor& x) {
 // The layout in which a weight is read fastest. Turning it around costs little where it is small.
 Tensor in_good_layout(const Tensor& b, int64_t rows) {
   const bool by_column = b.size(1) < (b.size(0) < 32 ? kShortRows : kMediumRows);
-  if (rows >= kThinRows && by_column && b.size(0) % 16 == 0 && !stored_transposed(b)) return transposed_copy(b).t();
+  if (rows >= kThinRows && by_column && b.size(0) % 16 == 0 && !stored_transposed(b)) return transposed(transposed_copy(b));
   return rows_contiguous(b) || stored_transposed(b) ? b : b.contiguous();
 }
 
@@ -117,7 +118,6 @@ void add_thin_product_t(Tensor& y, const Tensor& a, const Tensor& b, double scal
 
 bool thin_over_rows_here(const Tensor& a, const Tensor& b) {
   if (!is_float_on_cpu(a) || !is_float_on_cpu(b) || composed_only() || (a.size(1) % 16 != 0 && b.size(1) % 16 != 0)) return false;
-  if (packed_here(a.t(), b.t())) return false;
   return a.size(1) * b.size(1) <= kSmallWeight && (!mkl_at_full_rate() || std::min(a.size(1), b.size(1)) <= kNarrow);
 }
 

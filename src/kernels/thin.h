@@ -14,7 +14,7 @@ Tensor thin_product_t(const Tensor& a, const Tensor& b, const Tensor& bias);
 // y += scale · a · bᵀ, y with contiguous rows.
 void add_thin_product_t(Tensor& y, const Tensor& a, const Tensor& b, double scale);
 
-// Whether aᵀ · b for a [t, m], b [t, n] is computed here.
+// Whether aᵀ · b for a [t, m], b [t, n] is computed here where kernels/packed.h does not.
 bool thin_over_rows_here(const Tensor& a, const Tensor& b);
 Tensor thin_product_over_rows(const Tensor& a, const Tensor& b);
 
