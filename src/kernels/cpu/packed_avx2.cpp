@@ -84,10 +84,17 @@ inline void pack_tile_rows(const float* x, int64_t x_row, int64_t x_depth, int64
     for (int64_t r = 0; r < count; ++r) block[k * kRows + r] = x[r * x_row + k * x_depth];
 }
 
-// y [M, width] = or += scale · x · panel.
+// What becomes of the sums of products in a tile: y = scale · sum + bias, or y += scale · sum.
+struct TileResult {
+  float scale;
+  bool add;
+  const float* bias;  // of the tile's columns, or null
+};
+
+// y [M, width] from x · panel.
 template <int M>
-inline void packed_tile(int64_t depth, const float* x, int64_t x_row, int64_t x_depth, const float* panel, float* y, int64_t y_row, int64_t width, float scale,
-                        bool add) {
+inline void packed_tile(int64_t depth, const float* x, int64_t x_row, int64_t x_depth, const float* panel, float* y, int64_t y_row, int64_t width,
+                        const TileResult& result) {
   Lanes sum[M][kVectors];
   for (int i = 0; i < M; ++i) {
     __builtin_prefetch(y + i * y_row);
@@ -101,18 +108,21 @@ inline void packed_tile(int64_t depth, const float* x, int64_t x_row, int64_t x_
       for (int j = 0; j < kVectors; ++j) sum[i][j] += a * row[j];
     }
   }
+  const auto [scale, add, bias] = result;
   if (width == kColumns) {
-    for (int i = 0; i < M; ++i)
-      for (int j = 0; j < kVectors; ++j) {
+    for (int j = 0; j < kVectors; ++j) {
+      const Lanes offset = bias ? load(bias + j * GRAFT_LANES) : Lanes{};
+      for (int i = 0; i < M; ++i) {
         float* const to = y + i * y_row + j * GRAFT_LANES;
-        store(to, add ? load(to) + sum[i][j] * scale : sum[i][j] * scale);
+        store(to, (add ? load(to) : offset) + sum[i][j] * scale);
       }
+    }
     return;
   }
   for (int i = 0; i < M; ++i) {
     float row[kColumns];
     for (int j = 0; j < kVectors; ++j) store(row + j * GRAFT_LANES, sum[i][j] * scale);
-    for (int64_t j = 0; j < width; ++j) y[i * y_row + j] = row[j] + (add ? y[i * y_row + j] : 0.0f);
+    for (int64_t j = 0; j < width; ++j) y[i * y_row + j] = row[j] + (add ? y[i * y_row + j] : bias ? bias[j] : 0.0f);
   }
 }
 
@@ -121,12 +131,8 @@ void multiply_packed(const PackedProduct& p, const float* packed_x, int64_t begi
   const int64_t piece = piece_of(p.depth), tiles = (p.rows + kRows - 1) / kRows;
   for (int64_t left = begin; left < end; left += kPackedTogether) {
     const int64_t count = lower(kPackedTogether, end - left);
-    if (p.bias)
-      for (int64_t i = 0; i < p.rows; ++i)
-        for (int64_t j = left; j < left + count; ++j) p.y[i * p.y_row + j] = p.bias[j];
     for (int64_t from = 0; from < p.depth; from += piece) {
       const int64_t depth = lower(piece, p.depth - from);
-      const bool add = p.add || p.bias || from > 0;
       pack_weight<W>(p, left, count, from, depth, panels);
       const float* const there = packed_x ? packed_x + from * tiles * kRows : p.x + from * p.x_depth;
       const int64_t x_row = packed_x ? 1 : p.x_row, x_depth = packed_x ? kRows : p.x_depth, next_row = packed_x ? depth : p.x_row;
@@ -135,17 +141,18 @@ void multiply_packed(const PackedProduct& p, const float* packed_x, int64_t begi
         for (int64_t j = 0; j < count; j += kColumns) {
           const float* const panel = panels + j * depth;
           const int64_t width = lower(kColumns, count - j);
+          const TileResult result{p.scale, p.add || from > 0, p.bias && from == 0 ? p.bias + left + j : nullptr};
           const float* x = there + row * next_row;
           float* y = p.y + row * p.y_row + left + j;
           int64_t i = 0;
           for (; i + kRows <= rows; i += kRows, x += kRows * next_row, y += kRows * p.y_row)
-            packed_tile<kRows>(depth, x, x_row, x_depth, panel, y, p.y_row, width, p.scale, add);
+            packed_tile<kRows>(depth, x, x_row, x_depth, panel, y, p.y_row, width, result);
           switch (rows - i) {
-            case 5: packed_tile<5>(depth, x, x_row, x_depth, panel, y, p.y_row, width, p.scale, add); break;
-            case 4: packed_tile<4>(depth, x, x_row, x_depth, panel, y, p.y_row, width, p.scale, add); break;
-            case 3: packed_tile<3>(depth, x, x_row, x_depth, panel, y, p.y_row, width, p.scale, add); break;
-            case 2: packed_tile<2>(depth, x, x_row, x_depth, panel, y, p.y_row, width, p.scale, add); break;
-            case 1: packed_tile<1>(depth, x, x_row, x_depth, panel, y, p.y_row, width, p.scale, add); break;
+            case 5: packed_tile<5>(depth, x, x_row, x_depth, panel, y, p.y_row, width, result); break;
+            case 4: packed_tile<4>(depth, x, x_row, x_depth, panel, y, p.y_row, width, result); break;
+            case 3: packed_tile<3>(depth, x, x_row, x_depth, panel, y, p.y_row, width, result); break;
+            case 2: packed_tile<2>(depth, x, x_row, x_depth, panel, y, p.y_row, width, result); break;
+            case 1: packed_tile<1>(depth, x, x_row, x_depth, panel, y, p.y_row, width, result); break;
           }
         }
       }
