@@ -155,6 +155,14 @@ class Comparison {
     return find_metric(in_.plan.tuning_metric).higher_is_better ? value : -value;
   }
 
+  // A recorded run as it was when it had reached a rung from which it went on: what came later must not change who went on from there.
+  static Json result_at(const Json& recorded, double rung) {
+    if (!recorded.is_object() || !recorded.contains("rungs")) return recorded;
+    for (auto& passed : recorded["rungs"])
+      if (passed["rung"] == rung) return {{"status", "done"}, {"rung", rung}, {"dev", passed["dev"]}};
+    return recorded;
+  }
+
   // A method on its course and the stage that is due.
   struct Rider {
     const PlannedMethod* method;
@@ -192,7 +200,7 @@ class Comparison {
       r.scores.assign(r.specs.size(), -std::numeric_limits<double>::infinity());
       for (size_t i = 0; i < r.specs.size(); ++i) {
         const RunSpec& spec = r.specs[i];
-        const Json recorded = recorded_result(in_, spec);
+        const Json recorded = result_at(recorded_result(in_, spec), spec.rung);
         const bool failed = recorded.is_object() && recorded.value("status", std::string()) != "done";
         const bool short_of = recorded.is_object() && !failed && spec.stage == "search" && recorded.value("rung", 0.0) < spec.rung;
         if (recorded.is_null() || short_of || (failed && options_.retry_failed)) {
