@@ -2,6 +2,7 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <condition_variable>
@@ -27,6 +28,7 @@
 #include "core/yaml.h"
 #include "eval/evaluate.h"
 #include "model/family.h"
+#include "train/trainer.h"
 
 namespace graft {
 namespace fs = std::filesystem;
@@ -261,8 +263,13 @@ class Comparison {
         steps_waiting_ -= steps;
         if (spec.stage == "search") rider->scores[i] = dev_score(result);
         if (--rider->open == 0) {
+          const std::vector<RunSpec> ended = rider->specs;
           rider->course.advance(rider->scores);
           enter_stage(*rider);
+          // What runs that do not go on leave: with a large model's optimizer that is many gigabytes.
+          for (auto& run : ended)
+            if (std::none_of(rider->specs.begin(), rider->specs.end(), [&](const RunSpec& next) { return next.folder == run.folder; }))
+              fs::remove_all(newest_checkpoint(run.folder));
           write_description(false);
         }
         progress.expect(steps_in_all());
