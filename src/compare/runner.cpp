@@ -196,7 +196,8 @@ class Comparison {
   // Queues what is missing of the stage that is due; a stage that is all there is passed at once.
   void enter_stage(Rider& r) {
     for (; !r.course.runs().empty(); r.course.advance(r.scores)) {
-      if (r.course.widening() && r.course.runs()[0].rung == in_.plan.rungs[0]) log_info("{}: the best learning rate is at the grid's edge; trying {:.3g} too", r.method->label, r.course.runs()[0].lr);
+      if (r.course.widening() && r.course.runs()[0].rung == in_.plan.rungs[0])
+        log_info("{}: the best learning rate is at the grid's edge; trying {:.3g} too", r.method->label, r.course.runs()[0].lr);
       r.specs.clear();
       for (auto& run : r.course.runs()) r.specs.push_back(spec_of(*r.method, run));
       r.scores.assign(r.specs.size(), -std::numeric_limits<double>::infinity());

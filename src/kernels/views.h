@@ -1,4 +1,4 @@
-// Views of matrices in one call into libtorch, where x.t() and x.narrow() take three and two: beside small products that counts.
+// Views of matrices in one call into libtorch, where x.t() and x.narrow() take three and two.
 #pragma once
 #include "core/tensor.h"
 

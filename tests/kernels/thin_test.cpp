@@ -124,7 +124,7 @@ TEST(ThinProducts, WithSmallWeights) {
   for (const int64_t out : {3, 8, 16, 50, 96})
     for (const bool transposed : {false, true}) {
       const Tensor b = transposed ? at::randn({48, out}).t() : at::randn({out, 48}), bias = at::randn({out});
-      EXPECT_TRUE(thin_here(a, b) || packed_here(a, b));
+      EXPECT_TRUE(thin_here(a, b) || packed_here(a, b));  // own tiles take the largest of them where they are used
       EXPECT_LT(thin_apart(product_t(a, b, bias), at::addmm(bias, a, b.t())), 1e-5) << out;
       const Tensor factor = transposed ? at::randn({out, 80}).t() : at::randn({80, out}), s = at::randn({301, out + 2}).narrow(1, 1, out);
       Tensor y = at::ones({301, 80});
