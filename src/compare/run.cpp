@@ -45,7 +45,7 @@ Adapted adapted_for(const SharedInputs& in, const PlannedMethod& planned, int64_
   calibration.id = [&] { return in.model_id + fingerprint(in.train) + json_line(to_json(data_config)) + std::to_string(seed); };
   calibration.folder = in.calibration;
   calibration.quiet = true;
-  return attach(in.base, row, std::move(method), static_cast<uint64_t>(seed), [&](const std::string& text) { return in.tokenizer.encode(text); }, false, &calibration);
+  return attach(with_own_handles(in.base), row, std::move(method), static_cast<uint64_t>(seed), [&](const std::string& text) { return in.tokenizer.encode(text); }, false, &calibration);
 }
 
 int64_t budget_steps(const SharedInputs& in, int64_t seed) {

@@ -19,6 +19,7 @@
 #include "compare/run.h"
 #include "core/check.h"
 #include "core/files.h"
+#include "core/heap.h"
 #include "core/log.h"
 #include "core/progress.h"
 #include "core/rng.h"
@@ -89,6 +90,7 @@ class Comparison {
     at::set_num_threads(static_cast<int>(threads_));
     score_base();
     measure_all_costs();
+    release_free_heap();  // each thread of runs has a heap of its own
     at::set_num_threads(static_cast<int>(std::max<int64_t>(1, threads_ / workers_)));
     log_info("{} methods, {} steps each; {} learning rates and {} seeds; {} runs side by side", methods_.size(), search_steps_, in_.plan.trials, seeds_.size(), workers_);
     run_courses();
@@ -236,6 +238,7 @@ class Comparison {
   }
 
   void work(Progress& progress) {
+    const ThreadHeap own_heap;
     std::unique_lock lock(mutex_);
     for (;;) {
       changed_.wait(lock, [&] { return !waiting_.empty() || running_ == 0 || failure_ || pending_signal(); });

@@ -7,6 +7,7 @@
 #include <map>
 #include <mutex>
 #include <unordered_map>
+#include <utility>
 
 #include "core/system.h"
 
@@ -16,16 +17,14 @@ namespace {
 constexpr size_t kLarge = 16 << 10;
 // Blocks that all start at the same place within a page would fight for the same cache lines.
 constexpr size_t kStagger = 192, kGrain = 64;
+constexpr size_t kHeaps = 64;  // address space of as many; whoever finds none left shares the first
 
-// The range and what is free in it.
+// A part of the range and what is free in it.
 class Heap {
  public:
-  bool reserve(size_t bytes) {
-    void* range = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (range == MAP_FAILED) return false;
-    begin_ = static_cast<char*>(range);
+  void begin(char* begin, size_t bytes) {
+    begin_ = begin;
     gaps_[begin_] = bytes;
-    return true;
   }
 
   void* take(size_t bytes) {
@@ -66,11 +65,6 @@ class Heap {
     gaps_.emplace_hint(next, block, size);
   }
 
-  bool holds(const void* pointer) {
-    const std::lock_guard lock(mutex_);
-    return sizes_.count(static_cast<char*>(const_cast<void*>(pointer))) > 0;
-  }
-
   HeapUse use() {
     const std::lock_guard lock(mutex_);
     return use_;
@@ -97,20 +91,58 @@ class Heap {
   HeapUse use_;
 };
 
-Heap& heap() {
-  static Heap* const one = new Heap;  // outlives every tensor
-  return *one;
+// The range, cut into equal parts: the first for all threads that have none of their own.
+class Heaps {
+ public:
+  bool reserve(size_t bytes_each) {
+    void* range = ::mmap(nullptr, bytes_each * kHeaps, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (range == MAP_FAILED) return false;
+    begin_ = static_cast<char*>(range), each_ = bytes_each;
+    for (size_t i = 0; i < kHeaps; ++i) heaps_[i].begin(begin_ + i * each_, each_);
+    return true;
+  }
+  Heap& operator[](size_t i) { return heaps_[i]; }
+  Heap& of(const void* block) { return heaps_[static_cast<size_t>(static_cast<const char*>(block) - begin_) / each_]; }
+  bool holds(const void* block) const { return block >= begin_ && block < begin_ + each_ * kHeaps; }
+  Heap* begin() { return heaps_; }
+  Heap* end() { return heaps_ + kHeaps; }
+
+  // The number of a heap that is nobody's; 0 where all are taken.
+  size_t claim() {
+    const std::lock_guard lock(mutex_);
+    for (size_t i = 1; i < kHeaps; ++i)
+      if (!std::exchange(claimed_[i], true)) return i;
+    return 0;
+  }
+  void leave(size_t i) {
+    const std::lock_guard lock(mutex_);
+    claimed_[i] = false;
+  }
+
+ private:
+  Heap heaps_[kHeaps];
+  char* begin_ = nullptr;
+  size_t each_ = 1;
+  std::mutex mutex_;
+  bool claimed_[kHeaps] = {};
+};
+
+Heaps& heaps() {
+  static Heaps* const all = new Heaps;  // outlives every tensor
+  return *all;
 }
+
+thread_local size_t own_heap = 0;
 
 struct OwnAllocator final : c10::Allocator {
   c10::DataPtr allocate(size_t bytes) override {
-    void* block = bytes >= kLarge ? heap().take(bytes) : nullptr;
+    void* block = bytes >= kLarge ? heaps()[own_heap].take(bytes) : nullptr;
     if (block) return {block, block, &free_large, c10::Device(c10::kCPU)};
     return plain->allocate(bytes);
   }
-  static void free_large(void* block) { heap().give_back(block); }
+  static void free_large(void* block) { heaps().of(block).give_back(block); }
   static void free_any(void* block) {
-    if (block && heap().holds(block)) heap().give_back(block);
+    if (heaps().holds(block)) free_large(block);
     else plain->raw_deleter()(block);
   }
   c10::DeleterFnPtr raw_deleter() const override { return &free_any; }
@@ -126,7 +158,7 @@ void use_own_heap() {
 #if defined(__SANITIZE_ADDRESS__)
     return false;  // it would not see past the end of a tensor
 #else
-    if (!heap().reserve(static_cast<size_t>(std::max<int64_t>(total_memory(), int64_t{1} << 30)) * 2)) return false;
+    if (!heaps().reserve(static_cast<size_t>(std::max<int64_t>(total_memory(), int64_t{1} << 30)) * 2)) return false;
     static OwnAllocator own;
     OwnAllocator::plain = c10::GetCPUAllocator();
     c10::SetCPUAllocator(&own, /*priority=*/1);
@@ -136,8 +168,16 @@ void use_own_heap() {
   (void)done;
 }
 
-HeapUse heap_use() { return heap().use(); }
-void reset_heap_peak() { heap().reset_peak(); }
-void release_free_heap() { heap().release(); }
+ThreadHeap::ThreadHeap() : before_(own_heap), claimed_(heaps().claim()) { own_heap = claimed_; }
+ThreadHeap::~ThreadHeap() {
+  own_heap = before_;
+  if (claimed_) heaps().leave(claimed_);
+}
+
+HeapUse heap_use() { return heaps()[own_heap].use(); }
+void reset_heap_peak() { heaps()[own_heap].reset_peak(); }
+void release_free_heap() {
+  for (Heap& heap : heaps()) heap.release();
+}
 
 }  // namespace graft

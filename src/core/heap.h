@@ -2,6 +2,7 @@
 // training step's memory; handing memory back and faulting it in again costs time. So blocks from 16 KiB on come from one range
 // of addresses of their own: the lowest gap that fits, neighbours joined when freed, pages kept until release_free_heap.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 
 namespace graft {
@@ -9,6 +10,20 @@ namespace graft {
 // From now on, for all CPU tensors of the process. Where the range cannot be reserved everything stays with malloc.
 void use_own_heap();
 
+// While it lives, large tensors of this thread lie in a part of the range that no other thread takes from. Two runs side by side
+// that take the lowest gap of one heap hand each other's freshly written memory to and fro between the cores' caches.
+class ThreadHeap {
+ public:
+  ThreadHeap();
+  ~ThreadHeap();
+  ThreadHeap(const ThreadHeap&) = delete;
+  ThreadHeap& operator=(const ThreadHeap&) = delete;
+
+ private:
+  size_t before_, claimed_;
+};
+
+// Of the heap from which the calling thread takes.
 struct HeapUse {
   int64_t now = 0, peak = 0;  // bytes of live large tensors; peak since reset_heap_peak
   int64_t touched = 0;        // bytes of the range that were ever in use and not released since

@@ -92,6 +92,14 @@ Model converted(const Model& model, at::ScalarType dtype, at::Device device) {
   return copy;
 }
 
+Model with_own_handles(const Model& model) {
+  Model copy = model;
+  visit_weights(copy, [&](const std::string&, Tensor& handle, const std::vector<int64_t>&, bool) {
+    handle = at::from_blob(handle.data_ptr(), handle.sizes(), handle.strides(), [shared = handle](void*) {}, handle.options());
+  });
+  return copy;
+}
+
 std::string fingerprint(const Model& base) {
   uint64_t hash = hash_bytes(base.config.raw.dump());
   Model copy = base;

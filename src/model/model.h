@@ -67,5 +67,7 @@ int64_t parameter_count(const Model& model);
 std::string fingerprint(const Model& model);
 // A copy whose floating-point tensors have this dtype and lie on this device (shared where they already do).
 Model converted(const Model& model, at::ScalarType dtype, at::Device device);
+// A copy that shares the weights' memory and nothing else: no count of references that another thread changes too.
+Model with_own_handles(const Model& model);
 
 }  // namespace graft

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <thread>
+
 #include "core/rng.h"
 #include "core/torch.h"
 
@@ -59,6 +62,46 @@ TEST_F(Heap, PeakIsTheMostThatLivedAtOnce) {
   const int64_t grown = heap_use().peak - before.now;
   EXPECT_GE(grown, 8 << 20);
   EXPECT_LT(grown, 9 << 20);
+}
+
+// Runs side by side: neither takes what the other has just given back, whichever thread frees a tensor.
+TEST_F(Heap, AThreadsOwnHeapSharesNothingWithOthers) {
+  const auto block = [] { return at::ones({1 << 20}, at::kByte); };
+  Tensor here = block(), there, outlives;
+  const void* const place = here.const_data_ptr();
+  const int64_t before = heap_use().now;
+  here.reset();
+  std::thread([&] {
+    const int64_t shared = heap_use().now;
+    {
+      const ThreadHeap own;
+      EXPECT_EQ(heap_use().now, 0);
+      there = block(), outlives = block();
+      EXPECT_NE(there.const_data_ptr(), place);
+      EXPECT_GE(heap_use().now, 2 << 20);
+      const ThreadHeap inner;
+      EXPECT_EQ(heap_use().now, 0);
+    }
+    EXPECT_EQ(heap_use().now, shared);
+  }).join();
+  EXPECT_LT(heap_use().now, before);  // `here` is gone, and the other thread's tensors do not count here
+  EXPECT_EQ(block().const_data_ptr(), place);
+  const void* const first = there.const_data_ptr();
+  there.reset();
+  std::thread([&] {
+    const ThreadHeap own;  // the one that was left
+    EXPECT_EQ(block().const_data_ptr(), first);
+  }).join();
+  EXPECT_TRUE(outlives.eq(1).all().item<bool>());
+}
+
+TEST_F(Heap, ThreadsWithoutAHeapLeftShareTheFirst) {
+  std::vector<std::unique_ptr<ThreadHeap>> all;
+  for (int i = 0; i < 100; ++i) all.push_back(std::make_unique<ThreadHeap>());
+  const Tensor block = at::ones({1 << 20}, at::kByte);
+  EXPECT_GT(heap_use().now, 0);
+  while (!all.empty()) all.pop_back();
+  EXPECT_TRUE(block.eq(1).all().item<bool>());
 }
 
 }  // namespace

@@ -55,6 +55,23 @@ TEST(Stories260k, ContinuesAStory) {
   EXPECT_EQ(text.substr(0, 120), std::string("Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a big, red ball.").substr(0, 120));
 }
 
+TEST(Model, OwnHandlesShareWeightsAndNothingElse) {
+  for (auto& family : families()) {
+    Model model = random_model(testing::tiny_config(family.model_type), 3);
+    const std::string before = fingerprint(model);
+    Model own = with_own_handles(model);
+    std::map<std::string, Tensor> handles;
+    visit_weights(model, [&](const std::string& name, Tensor& handle, const std::vector<int64_t>&, bool) { handles[name] = handle; });
+    visit_weights(own, [&](const std::string& name, Tensor& handle, const std::vector<int64_t>&, bool) {
+      EXPECT_EQ(handle.const_data_ptr(), handles.at(name).const_data_ptr()) << family.model_type << ' ' << name;
+      EXPECT_NE(handle.storage().unsafeGetStorageImpl(), handles.at(name).storage().unsafeGetStorageImpl()) << family.model_type << ' ' << name;
+    });
+    handles.clear();
+    model = Model{};
+    EXPECT_EQ(fingerprint(own), before) << family.model_type;
+  }
+}
+
 // With a cache, batched and ragged, the same tokens as by running everything again for each token.
 TEST(Generation, CacheEqualsRecomputation) {
   for (auto& family : families())
