@@ -4,6 +4,8 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <map>
 #include <mutex>
 #include <unordered_map>
@@ -17,15 +19,19 @@ namespace {
 constexpr size_t kLarge = 16 << 10;
 // Blocks that all start at the same place within a page would fight for the same cache lines.
 constexpr size_t kStagger = 192, kGrain = 64;
-constexpr size_t kHeaps = 64;  // address space of as many; whoever finds none left shares the first
+constexpr size_t kMostHeaps = 64;
 
-// A part of the range and what is free in it.
+// A range and what is free in it.
 class Heap {
  public:
-  void begin(char* begin, size_t bytes) {
-    begin_ = begin;
+  bool reserve(size_t bytes) {
+    void* range = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (range == MAP_FAILED) return false;
+    begin_ = static_cast<char*>(range), end_ = begin_ + bytes;
     gaps_[begin_] = bytes;
+    return true;
   }
+  bool covers(const void* block) const { return block >= begin_ && block < end_; }
 
   void* take(size_t bytes) {
     const size_t size = (bytes + kStagger + kGrain - 1) / kGrain * kGrain;
@@ -84,34 +90,37 @@ class Heap {
   }
 
  private:
-  std::mutex mutex_;
-  char* begin_ = nullptr;
+  char *begin_ = nullptr, *end_ = nullptr;
+  alignas(64) std::mutex mutex_;  // what follows changes with every block, and each heap's is another thread's
   std::map<char*, size_t> gaps_;
   std::unordered_map<char*, size_t> sizes_;
   HeapUse use_;
 };
 
-// The range, cut into equal parts: the first for all threads that have none of their own.
+// The first is for all threads that have none of their own. A range once reserved stays.
 class Heaps {
  public:
   bool reserve(size_t bytes_each) {
-    void* range = ::mmap(nullptr, bytes_each * kHeaps, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (range == MAP_FAILED) return false;
-    begin_ = static_cast<char*>(range), each_ = bytes_each;
-    for (size_t i = 0; i < kHeaps; ++i) heaps_[i].begin(begin_ + i * each_, each_);
-    return true;
+    bytes_each_ = bytes_each;
+    return add();
   }
   Heap& operator[](size_t i) { return heaps_[i]; }
-  Heap& of(const void* block) { return heaps_[static_cast<size_t>(static_cast<const char*>(block) - begin_) / each_]; }
-  bool holds(const void* block) const { return block >= begin_ && block < begin_ + each_ * kHeaps; }
-  Heap* begin() { return heaps_; }
-  Heap* end() { return heaps_ + kHeaps; }
+  size_t size() const { return size_; }
+  Heap* of(const void* block) {
+    for (size_t i = 0; i < size_; ++i)
+      if (heaps_[i].covers(block)) return &heaps_[i];
+    return nullptr;
+  }
 
-  // The number of a heap that is nobody's; 0 where all are taken.
+  // The number of a heap that is nobody's; 0 where there is no room for one more.
   size_t claim() {
     const std::lock_guard lock(mutex_);
-    for (size_t i = 1; i < kHeaps; ++i)
-      if (!std::exchange(claimed_[i], true)) return i;
+    if (size_ == 0) return 0;
+    for (size_t i = 1; i < kMostHeaps; ++i)
+      if (!claimed_[i] && (i < size_ || add())) {
+        claimed_[i] = true;
+        return i;
+      }
     return 0;
   }
   void leave(size_t i) {
@@ -120,11 +129,17 @@ class Heaps {
   }
 
  private:
-  Heap heaps_[kHeaps];
-  char* begin_ = nullptr;
-  size_t each_ = 1;
+  bool add() {
+    if (!heaps_[size_].reserve(bytes_each_)) return false;
+    ++size_;
+    return true;
+  }
+
+  std::array<Heap, kMostHeaps> heaps_;
+  std::atomic<size_t> size_ = 0;
+  size_t bytes_each_ = 0;
   std::mutex mutex_;
-  bool claimed_[kHeaps] = {};
+  std::array<bool, kMostHeaps> claimed_ = {};
 };
 
 Heaps& heaps() {
@@ -140,9 +155,9 @@ struct OwnAllocator final : c10::Allocator {
     if (block) return {block, block, &free_large, c10::Device(c10::kCPU)};
     return plain->allocate(bytes);
   }
-  static void free_large(void* block) { heaps().of(block).give_back(block); }
+  static void free_large(void* block) { heaps().of(block)->give_back(block); }
   static void free_any(void* block) {
-    if (heaps().holds(block)) free_large(block);
+    if (Heap* const heap = heaps().of(block)) heap->give_back(block);
     else plain->raw_deleter()(block);
   }
   c10::DeleterFnPtr raw_deleter() const override { return &free_any; }
@@ -171,13 +186,13 @@ void use_own_heap() {
 ThreadHeap::ThreadHeap() : before_(own_heap), claimed_(heaps().claim()) { own_heap = claimed_; }
 ThreadHeap::~ThreadHeap() {
   own_heap = before_;
-  if (claimed_) heaps().leave(claimed_);
+  if (claimed_ > 0) heaps().leave(claimed_);
 }
 
 HeapUse heap_use() { return heaps()[own_heap].use(); }
 void reset_heap_peak() { heaps()[own_heap].reset_peak(); }
 void release_free_heap() {
-  for (Heap& heap : heaps()) heap.release();
+  for (size_t i = 0; i < heaps().size(); ++i) heaps()[i].release();
 }
 
 }  // namespace graft

@@ -10,8 +10,9 @@ namespace graft {
 // From now on, for all CPU tensors of the process. Where the range cannot be reserved everything stays with malloc.
 void use_own_heap();
 
-// While it lives, large tensors of this thread lie in a part of the range that no other thread takes from. Two runs side by side
-// that take the lowest gap of one heap hand each other's freshly written memory to and fro between the cores' caches.
+// While it lives, large tensors that this thread makes lie in a range from which no other thread takes (where there is room for
+// one more). Two runs side by side that take the lowest gaps of one range would hand freshly written memory to and fro between
+// the caches of their cores.
 class ThreadHeap {
  public:
   ThreadHeap();
