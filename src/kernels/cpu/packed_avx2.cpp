@@ -68,16 +68,22 @@ inline void pack_weight(const PackedProduct& p, int64_t first, int64_t count, in
 inline void pack_tile_rows(const float* x, int64_t x_row, int64_t x_depth, int64_t count, int64_t depth, float* block) {
   int64_t k = 0;
   if (x_depth == 1 && count == kRows)
-    for (; k + 4 <= depth; k += 4) {
-      float* const to = block + k * kRows;
-      Four rows[4], columns[4];
-      for (int i = 0; i < 4; ++i) rows[i] = *reinterpret_cast<const Four*>(x + i * x_row + k);
-      turn_four(rows, columns);
-      const Four a = *reinterpret_cast<const Four*>(x + 4 * x_row + k), b = *reinterpret_cast<const Four*>(x + 5 * x_row + k);
-      const Four low = __builtin_shufflevector(a, b, 0, 4, 1, 5), high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
-      for (int i = 0; i < 4; ++i) {
-        *reinterpret_cast<Four*>(to + i * kRows) = columns[i];
-        __builtin_memcpy(to + i * kRows + 4, reinterpret_cast<const float*>(i < 2 ? &low : &high) + i % 2 * 2, 2 * sizeof(float));
+    for (; k + GRAFT_LANES <= depth; k += GRAFT_LANES) {
+      Lanes low[3], high[3];  // of each four columns the first two and the last two, of rows two by two
+      for (int i = 0; i < 3; ++i) {
+        const Lanes a = load(x + 2 * i * x_row + k), b = load(x + (2 * i + 1) * x_row + k);
+        low[i] = __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13);
+        high[i] = __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15);
+      }
+      for (int half = 0; half < 2; ++half) {
+        const Lanes* const rows = half ? high : low;
+        const Lanes six[3] = {__builtin_shufflevector(rows[0], rows[1], 0, 1, 8, 9, 4, 5, 12, 13), __builtin_shufflevector(rows[2], rows[0], 0, 1, 10, 11, 4, 5, 14, 15),
+                              __builtin_shufflevector(rows[1], rows[2], 2, 3, 10, 11, 6, 7, 14, 15)};
+        float* const to = block + (k + 2 * half) * kRows;
+        for (int i = 0; i < 3; ++i) {
+          *reinterpret_cast<Four*>(to + 4 * i) = __builtin_shufflevector(six[i], six[i], 0, 1, 2, 3);
+          *reinterpret_cast<Four*>(to + 4 * kRows + 4 * i) = __builtin_shufflevector(six[i], six[i], 4, 5, 6, 7);
+        }
       }
     }
   for (; k < depth; ++k)
