@@ -9,7 +9,6 @@
 #include <map>
 #include <mutex>
 #include <unordered_map>
-#include <utility>
 
 #include "core/system.h"
 

@@ -1,5 +1,5 @@
 // Where large tensors lie. malloc mixes them with small blocks that outlive them, and the holes that this leaves cost a third of a
-// training step's memory; handing memory back and faulting it in again costs time. So blocks from 16 KiB on come from one range
+// training step's memory; handing memory back and faulting it in again costs time. So blocks from 16 KiB on come from a range
 // of addresses of their own: the lowest gap that fits, neighbours joined when freed, pages kept until release_free_heap.
 #pragma once
 #include <cstddef>

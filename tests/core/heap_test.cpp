@@ -96,10 +96,13 @@ TEST_F(Heap, AThreadsOwnHeapSharesNothingWithOthers) {
 }
 
 TEST_F(Heap, ThreadsWithoutAHeapLeftShareTheFirst) {
+  const Tensor first = at::ones({1 << 20}, at::kByte);
+  const int64_t before = heap_use().now;
   std::vector<std::unique_ptr<ThreadHeap>> all;
   for (int i = 0; i < 100; ++i) all.push_back(std::make_unique<ThreadHeap>());
+  EXPECT_EQ(heap_use().now, before);
   const Tensor block = at::ones({1 << 20}, at::kByte);
-  EXPECT_GT(heap_use().now, 0);
+  EXPECT_GT(heap_use().now, before);
   while (!all.empty()) all.pop_back();
   EXPECT_TRUE(block.eq(1).all().item<bool>());
 }
