@@ -90,6 +90,14 @@ inline void pack_tile_rows(const float* x, int64_t x_row, int64_t x_depth, int64
     for (int64_t r = 0; r < count; ++r) block[k * kRows + r] = x[r * x_row + k * x_depth];
 }
 
+// How a tile's rows lie: laid out by pack_tile_rows, or as the caller has them.
+struct LaidOut {
+  static constexpr int64_t row = 1, depth = kRows;
+};
+struct AsTheyLie {
+  int64_t row, depth;
+};
+
 // What becomes of the sums of products in a tile: y = scale · sum + bias, or y += scale · sum.
 struct TileResult {
   float scale;
@@ -97,38 +105,63 @@ struct TileResult {
   const float* bias;  // of the tile's columns, or null
 };
 
-// y [M, width] from x · panel.
-template <int M>
-inline void packed_tile(int64_t depth, const float* x, int64_t x_row, int64_t x_depth, const float* panel, float* y, int64_t y_row, int64_t width,
-                        const TileResult& result) {
+// y [M, kColumns] from x · panel.
+template <int M, class Steps>
+inline void packed_tile(int64_t depth, const float* x, const Steps& steps, const float* panel, float* y, int64_t y_row, const TileResult& result) {
   Lanes sum[M][kVectors];
   for (int i = 0; i < M; ++i) {
-    __builtin_prefetch(y + i * y_row);
+    __builtin_prefetch(y + i * y_row, 1);
     for (int j = 0; j < kVectors; ++j) sum[i][j] = Lanes{};
   }
-  for (int64_t k = 0; k < depth; ++k, x += x_depth, panel += kColumns) {
+  for (int64_t k = 0; k < depth; ++k, x += steps.depth, panel += kColumns) {
     Lanes row[kVectors];
     for (int j = 0; j < kVectors; ++j) row[j] = load(panel + j * GRAFT_LANES);
     for (int i = 0; i < M; ++i) {
-      const Lanes a = all(x[i * x_row]);
+      const Lanes a = all(x[i * steps.row]);
       for (int j = 0; j < kVectors; ++j) sum[i][j] += a * row[j];
     }
   }
   const auto [scale, add, bias] = result;
-  if (width == kColumns) {
-    for (int j = 0; j < kVectors; ++j) {
+  for (int j = 0; j < kVectors; ++j) {
+    float* to = y + j * GRAFT_LANES;
+    if (add) {
+      for (int i = 0; i < M; ++i, to += y_row) store(to, load(to) + sum[i][j] * scale);
+    } else {
       const Lanes offset = bias ? load(bias + j * GRAFT_LANES) : Lanes{};
-      for (int i = 0; i < M; ++i) {
-        float* const to = y + i * y_row + j * GRAFT_LANES;
-        store(to, (add ? load(to) : offset) + sum[i][j] * scale);
-      }
+      for (int i = 0; i < M; ++i, to += y_row) store(to, offset + sum[i][j] * scale);
     }
-    return;
   }
-  for (int i = 0; i < M; ++i) {
-    float row[kColumns];
-    for (int j = 0; j < kVectors; ++j) store(row + j * GRAFT_LANES, sum[i][j] * scale);
-    for (int64_t j = 0; j < width; ++j) y[i * y_row + j] = row[j] + (add ? y[i * y_row + j] : bias ? bias[j] : 0.0f);
+}
+
+// The same for the first `width` columns, which are all there are of y and the bias.
+template <int M, class Steps>
+void edge_tile(int64_t depth, const float* x, const Steps& steps, const float* panel, float* y, int64_t y_row, int64_t width, const TileResult& result) {
+  float whole[M * kColumns], bias[kColumns];
+  for (int64_t j = 0; j < width; ++j) {
+    if (result.bias) bias[j] = result.bias[j];
+    if (result.add)
+      for (int i = 0; i < M; ++i) whole[i * kColumns + j] = y[i * y_row + j];
+  }
+  packed_tile<M>(depth, x, steps, panel, whole, kColumns, {result.scale, result.add, result.bias ? bias : nullptr});
+  for (int i = 0; i < M; ++i)
+    for (int64_t j = 0; j < width; ++j) y[i * y_row + j] = whole[i * kColumns + j];
+}
+
+// y [rows, width] from x · panel. A tile's rows of x end kRows · next behind its first number.
+template <class Steps>
+inline void packed_tiles(int64_t rows, int64_t depth, const float* x, const Steps& steps, int64_t next, const float* panel, float* y, int64_t y_row, int64_t width,
+                         const TileResult& result) {
+  const auto tile = [&]<int M>() {
+    if (width == kColumns) packed_tile<M>(depth, x, steps, panel, y, y_row, result);
+    else edge_tile<M>(depth, x, steps, panel, y, y_row, width, result);
+  };
+  for (; rows >= kRows; rows -= kRows, x += kRows * next, y += kRows * y_row) tile.template operator()<kRows>();
+  switch (rows) {
+    case 5: return tile.template operator()<5>();
+    case 4: return tile.template operator()<4>();
+    case 3: return tile.template operator()<3>();
+    case 2: return tile.template operator()<2>();
+    case 1: return tile.template operator()<1>();
   }
 }
 
@@ -140,26 +173,15 @@ void multiply_packed(const PackedProduct& p, const float* packed_x, int64_t begi
     for (int64_t from = 0; from < p.depth; from += piece) {
       const int64_t depth = lower(piece, p.depth - from);
       pack_weight<W>(p, left, count, from, depth, panels);
-      const float* const there = packed_x ? packed_x + from * tiles * kRows : p.x + from * p.x_depth;
-      const int64_t x_row = packed_x ? 1 : p.x_row, x_depth = packed_x ? kRows : p.x_depth, next_row = packed_x ? depth : p.x_row;
       for (int64_t row = 0; row < p.rows; row += kBlock) {
         const int64_t rows = lower(kBlock, p.rows - row);
         for (int64_t j = 0; j < count; j += kColumns) {
           const float* const panel = panels + j * depth;
           const int64_t width = lower(kColumns, count - j);
           const TileResult result{p.scale, p.add || from > 0, p.bias && from == 0 ? p.bias + left + j : nullptr};
-          const float* x = there + row * next_row;
-          float* y = p.y + row * p.y_row + left + j;
-          int64_t i = 0;
-          for (; i + kRows <= rows; i += kRows, x += kRows * next_row, y += kRows * p.y_row)
-            packed_tile<kRows>(depth, x, x_row, x_depth, panel, y, p.y_row, width, result);
-          switch (rows - i) {
-            case 5: packed_tile<5>(depth, x, x_row, x_depth, panel, y, p.y_row, width, result); break;
-            case 4: packed_tile<4>(depth, x, x_row, x_depth, panel, y, p.y_row, width, result); break;
-            case 3: packed_tile<3>(depth, x, x_row, x_depth, panel, y, p.y_row, width, result); break;
-            case 2: packed_tile<2>(depth, x, x_row, x_depth, panel, y, p.y_row, width, result); break;
-            case 1: packed_tile<1>(depth, x, x_row, x_depth, panel, y, p.y_row, width, result); break;
-          }
+          float* const y = p.y + row * p.y_row + left + j;
+          if (packed_x) packed_tiles(rows, depth, packed_x + from * tiles * kRows + row * depth, LaidOut{}, depth, panel, y, p.y_row, width, result);
+          else packed_tiles(rows, depth, p.x + from * p.x_depth + row * p.x_row, AsTheyLie{p.x_row, p.x_depth}, p.x_row, panel, y, p.y_row, width, result);
         }
       }
     }
