@@ -65,6 +65,7 @@ struct Into {
   bool add = false;
   double scale = 1;
   Tensor bias = {};  // undefined with add or a scale
+  LaidOutRows* rows = nullptr;  // of a
 };
 
 // How BLAS is told of a matrix.
@@ -100,22 +101,22 @@ bool blas_product_into(Tensor& y, const Tensor& a, const Tensor& b, const Into& 
 
 // Straight to y, whatever its rows' distance: by libtorch's own library, MKL or a GPU's, or by own code where that is faster.
 void direct_product_into(Tensor& y, const Tensor& a, const Tensor& b, const Into& into) {
-  if (packed_here(a, b) && y.stride(1) == 1) return packed_product_t_into(y, a, b, into.scale, into.add, into.bias);
+  if (packed_here(a, b) && y.stride(1) == 1) return packed_product_t_into(y, a, b, into.scale, into.add, into.bias, into.rows);
   if (blas_product_into(y, a, b, into)) return;
   if (into.bias.defined()) at::addmm_out(y, into.bias, a, b.t());
   else at::addmm_out(y, y, a, b.t(), into.add ? 1 : 0, into.scale);
 }
 
-Tensor direct_product(const Tensor& a, const Tensor& b, const Tensor& bias) {
+Tensor direct_product(const Tensor& a, const Tensor& b, const Tensor& bias, LaidOutRows* rows = nullptr) {
   Tensor y = at::empty({a.size(0), b.size(0)}, a.options());
-  direct_product_into(y, a, b, {.bias = bias});
+  direct_product_into(y, a, b, {.bias = bias, .rows = rows});
   return y;
 }
 
-Tensor one_product(const Tensor& a, const Tensor& b, const Tensor& bias) {
+Tensor one_product(const Tensor& a, const Tensor& b, const Tensor& bias, LaidOutRows* rows = nullptr) {
   if (thin_here(a, b, bias.defined())) return thin_product_t(a, b, bias);
   if (for_onednn(a, b)) return onednn_linear(a, b, bias);  // 64 rows or more: never another dtype
-  return direct_product(a, b, bias);
+  return direct_product(a, b, bias, rows);
 }
 
 void one_product_into(Tensor& y, const Tensor& a, const Tensor& b, const Into& into) {
@@ -152,28 +153,29 @@ void product_t_into(Tensor& y, const Tensor& a, const Tensor& b, const Into& int
     for (int64_t begin = 0; begin < n; begin += rows) {
       const int64_t count = std::min(rows, n - begin);
       Tensor columns = y.narrow(1, begin, count);
-      one_piece(columns, a, b.narrow(0, begin, count), {into.add, into.scale, into.bias.defined() ? into.bias.narrow(0, begin, count) : Tensor()});
+      one_piece(columns, a, b.narrow(0, begin, count), {into.add, into.scale, into.bias.defined() ? into.bias.narrow(0, begin, count) : Tensor(), into.rows});
     }
     return;
   }
   const int64_t columns = std::max<int64_t>(64, kPiece / n / 64 * 64);  // a sum over pieces of the inner size
   for (int64_t begin = 0; begin < k; begin += columns) {
     const int64_t count = std::min(columns, k - begin);
-    one_piece(y, a.narrow(1, begin, count), b.narrow(1, begin, count), begin == 0 ? into : Into{.add = true, .scale = into.scale});
+    const bool first = begin == 0;
+    one_piece(y, a.narrow(1, begin, count), b.narrow(1, begin, count), {into.add || !first, into.scale, first ? into.bias : Tensor()});
   }
 }
 
 }  // namespace
 
-Tensor product_t(const Tensor& a, const Tensor& b, const Tensor& given_bias) {
+Tensor product_t(const Tensor& a, const Tensor& b, const Tensor& given_bias, LaidOutRows* rows) {
   const Tensor bias = given_bias.defined() ? in_dtype(given_bias, a.scalar_type()) : given_bias;
   if (!in_pieces(a, b)) {
-    const Tensor y = one_product(a, readable(a, b), bias);
+    const Tensor y = one_product(a, readable(a, b), bias, rows);
     let_go(b);
     return y;
   }
   Tensor y = at::empty({a.size(0), b.size(0)}, a.options());
-  product_t_into(y, a, b, {.bias = bias});
+  product_t_into(y, a, b, {.bias = bias, .rows = rows});
   return y;
 }
 
@@ -186,7 +188,9 @@ bool adds_for_nothing(const Tensor& a, const Tensor& b) {
 
 void add_product(Tensor& y, const Tensor& a, const Tensor& b) { product_t_into(y, a, transposed(b), {.add = true}); }
 
-void add_product_t(Tensor& y, const Tensor& a, const Tensor& b, double scale) { product_t_into(y, a, b, {.add = true, .scale = scale}); }
+void add_product_t(Tensor& y, const Tensor& a, const Tensor& b, double scale, LaidOutRows* rows) {
+  product_t_into(y, a, b, {.add = true, .scale = scale, .rows = rows});
+}
 
 void product_into(Tensor& y, const Tensor& a, const Tensor& b, double scale) { product_t_into(y, a, transposed(b), {.scale = scale}); }
 

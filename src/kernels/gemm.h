@@ -5,7 +5,7 @@
 // generates code for each shape and keeps it: rows are filled up to one of few numbers, and sums over rows (gradients of weights), whose inner
 // size differs from step to step, never go there.
 #pragma once
-#include "core/tensor.h"
+#include "kernels/packed.h"
 
 namespace graft::kernels {
 
@@ -13,7 +13,8 @@ namespace graft::kernels {
 // A weight or bias stored in another dtype is converted to a's on the way, a piece at a time: no whole copy ever exists, and where
 // the pages of a mapped file are let go of after their use (core/mapped_file.h) no whole original is resident either.
 inline constexpr int64_t kPieceBytes = int64_t{16} << 20;  // of a converted piece
-Tensor product_t(const Tensor& a, const Tensor& b, const Tensor& bias = {});
+// `rows`: what several products with this a share, or null.
+Tensor product_t(const Tensor& a, const Tensor& b, const Tensor& bias = {}, LaidOutRows* rows = nullptr);
 // a [m, k] · b for a weight b [k, n] → [m, n].
 Tensor product(const Tensor& a, const Tensor& b);
 // Whether the library adds a · bᵀ to what lies there as fast as it writes it: then a small summand is best computed first.
@@ -23,7 +24,7 @@ void add_product(Tensor& y, const Tensor& a, const Tensor& b);
 // y [m, n] = scale · a [m, k] · b for a weight b [k, n].
 void product_into(Tensor& y, const Tensor& a, const Tensor& b, double scale);
 // y [m, n] += scale · a [m, k] · bᵀ.
-void add_product_t(Tensor& y, const Tensor& a, const Tensor& b, double scale);
+void add_product_t(Tensor& y, const Tensor& a, const Tensor& b, double scale, LaidOutRows* rows = nullptr);
 // aᵀ · b for a [t, m], b [t, n] → [m, n] in `dtype`: the gradient of a weight. Sums are not rounded to a's type on the way where a GPU can help it.
 Tensor product_over_rows(const Tensor& a, const Tensor& b, at::ScalarType dtype);
 

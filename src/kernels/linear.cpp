@@ -16,8 +16,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-std::optional<Tensor> optional(const Tensor& t) { return t.defined() ? std::optional<Tensor>(t) : std::nullopt; }
-
 Tensor in_dtype_of(const Tensor& weight, const Tensor& x) {
   return weight.scalar_type() == x.scalar_type() ? weight : weight.to(x.scalar_type());
 }
@@ -25,24 +23,44 @@ Tensor in_dtype_of(const Tensor& weight, const Tensor& x) {
 // A result of the right shape that takes no memory and no time.
 Tensor without_values(const Tensor& x, const Tensor& weight) { return at::zeros({1, 1}, x.options()).expand({x.size(0), weight.size(0)}); }
 
-struct LinearFunction : torch::autograd::Function<LinearFunction> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight, const std::optional<Tensor>& bias, bool values_needed) {
+// `trainable` holds the weights and the biases that there are, in order: what autograd sees beside x.
+struct LinearsFunction : torch::autograd::Function<LinearsFunction> {
+  static variable_list forward(AutogradContext* ctx, const Tensor& x, at::TensorList /*trainable*/, const std::vector<Tensor>* weights_and_biases, bool values_needed) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    const bool trained = weight.requires_grad();
-    ctx->save_for_backward({trained ? kept_input(ctx, "x", x) : Tensor(), weight});
-    ctx->saved_data["trained"] = trained;
-    ctx->saved_data["bias"] = bias && bias->requires_grad();
-    return values_needed ? product_t(x, weight, bias.value_or(Tensor())) : without_values(x, weight);
+    LaidOutRows rows;
+    variable_list outputs, kept{Tensor()};
+    std::vector<int64_t> with_bias;
+    for (size_t i = 0; i < weights_and_biases->size(); i += 2) {
+      const Tensor &weight = (*weights_and_biases)[i], &bias = (*weights_and_biases)[i + 1];
+      if (weight.requires_grad() && !kept[0].defined()) kept[0] = kept_input(ctx, "x", x);
+      kept.push_back(weight);
+      with_bias.push_back(bias.defined());
+      outputs.push_back(values_needed ? product_t(x, weight, bias, &rows) : without_values(x, weight));
+    }
+    ctx->save_for_backward(kept);
+    ctx->saved_data["with_bias"] = with_bias;
+    return outputs;
   }
-  static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    const auto saved = ctx->get_saved_variables();
-    const Tensor &weight = saved[1], &dy = grads[0];
+  static variable_list backward(AutogradContext* ctx, variable_list dy) {
+    const auto kept = ctx->get_saved_variables();
+    const auto with_bias = ctx->saved_data["with_bias"].toIntVector();
     at::AutoDispatchBelowADInplaceOrView guard;
-    Tensor dx, dw, db;
-    if (ctx->needs_input_grad(0)) dx = product(dy, weight);
-    if (ctx->saved_data["trained"].toBool()) dw = product_over_rows(dy, input_again(ctx, "x", saved[0]), weight.scalar_type());
-    if (ctx->saved_data["bias"].toBool()) db = dy.sum(0);
-    return {dx, dw, db, Tensor()};
+    variable_list grads(1);
+    Tensor dx, x;
+    for (size_t i = 0; i < dy.size(); ++i) {
+      const Tensor& weight = kept[1 + i];
+      if (ctx->needs_input_grad(0)) {
+        if (dx.defined()) add_product(dx, dy[i], weight);
+        else dx = product(dy[i], weight);
+      }
+      const bool trained = ctx->needs_input_grad(grads.size());
+      if (trained && !x.defined()) x = input_again(ctx, "x", kept[0]);
+      grads.push_back(trained ? product_over_rows(dy[i], x, weight.scalar_type()) : Tensor());
+      if (with_bias[i]) grads.push_back(ctx->needs_input_grad(grads.size()) ? dy[i].sum(0) : Tensor());
+    }
+    grads[0] = dx;
+    grads.insert(grads.end(), 2, Tensor());  // the pointer, values_needed
+    return grads;
   }
 };
 
@@ -61,6 +79,7 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
     const bool one_scale = std::all_of(scales.begin(), scales.end(), [&](double scale) { return scale == scales[0]; });
     if (one_scale && scales[0] != 1) s.mul_(scales[0]);
     int64_t column = 0;
+    LaidOutRows rows;
     for (auto& member : *group) {
       Tensor b, own;
       if (member.a.defined()) {
@@ -69,7 +88,7 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
         if (!one_scale) own.mul_(member.scale);
         column += own.size(1);
       }
-      outputs.push_back(values_needed ? output(x, member, own, b) : without_values(x, member.weight));
+      outputs.push_back(values_needed ? output(x, member, own, b, rows) : without_values(x, member.weight));
       kept.push_back(member.weight);
       kept.push_back(b);
     }
@@ -78,13 +97,13 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
     return outputs;
   }
   // x Wᵀ + bias + own · bᵀ.
-  static Tensor output(const Tensor& x, const LowRankLinear& member, const Tensor& own, const Tensor& b) {
+  static Tensor output(const Tensor& x, const LowRankLinear& member, const Tensor& own, const Tensor& b, LaidOutRows& rows) {
     if (own.defined() && adds_for_nothing(x, member.weight)) {
       Tensor y = product_t(own, b, member.bias);
-      add_product_t(y, x, member.weight, 1);
+      add_product_t(y, x, member.weight, 1, &rows);
       return y;
     }
-    Tensor y = product_t(x, member.weight, member.bias);
+    Tensor y = product_t(x, member.weight, member.bias, &rows);
     if (own.defined()) add_product_t(y, own, b, 1);
     return y;
   }
@@ -137,7 +156,7 @@ struct LowRankFunction : torch::autograd::Function<LowRankFunction> {
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool values_needed) {
   if (composed_only()) return linear_composed(x, weight, bias);
   if (!at::GradMode::is_enabled()) return product_t(x, weight, bias);
-  return LinearFunction::apply(x, weight, optional(bias), values_needed);
+  return linears(x, {weight, bias}, values_needed)[0];
 }
 
 Tensor linear_composed(const Tensor& x, const Tensor& weight, const Tensor& bias) {
@@ -145,13 +164,34 @@ Tensor linear_composed(const Tensor& x, const Tensor& weight, const Tensor& bias
   return bias.defined() ? y + in_dtype_of(bias, x) : y;
 }
 
+std::vector<Tensor> linears(const Tensor& x, const std::vector<Tensor>& weights_and_biases, bool values_needed) {
+  if (composed_only()) return linears_composed(x, weights_and_biases);
+  if (at::GradMode::is_enabled()) {
+    std::vector<Tensor> trainable;
+    for (auto& t : weights_and_biases)
+      if (t.defined()) trainable.push_back(t);
+    return LinearsFunction::apply(x, at::TensorList(trainable), &weights_and_biases, values_needed);
+  }
+  LaidOutRows rows;
+  std::vector<Tensor> outputs;
+  for (size_t i = 0; i < weights_and_biases.size(); i += 2) outputs.push_back(product_t(x, weights_and_biases[i], weights_and_biases[i + 1], &rows));
+  return outputs;
+}
+
+std::vector<Tensor> linears_composed(const Tensor& x, const std::vector<Tensor>& weights_and_biases) {
+  std::vector<Tensor> outputs;
+  for (size_t i = 0; i < weights_and_biases.size(); i += 2) outputs.push_back(linear_composed(x, weights_and_biases[i], weights_and_biases[i + 1]));
+  return outputs;
+}
+
 namespace {
 
 // Without gradients nothing is kept, and joining the A matrices would cost more than it saves.
 std::vector<Tensor> low_rank_outputs(const Tensor& x, const std::vector<LowRankLinear>& group) {
+  LaidOutRows rows;
   std::vector<Tensor> outputs;
   for (auto& member : group) {
-    outputs.push_back(product_t(x, member.weight, member.bias));
+    outputs.push_back(product_t(x, member.weight, member.bias, &rows));
     if (member.a.defined()) add_product_t(outputs.back(), product_t(x, in_dtype_of(member.a, x)), in_dtype_of(member.b, x), member.scale);
   }
   return outputs;

@@ -36,23 +36,22 @@ Tensor Sites::linear(Site site, At at, const Linear& base, const Tensor& x, bool
 
 std::vector<Tensor> Sites::linears(At at, std::span<const Member> members, const Tensor& x, bool values_needed) const {
   const int64_t layer = at.layer;
-  // All low-rank or empty, nothing of the base trained: one fused group. Otherwise each site by itself.
+  // Without edits one group. All low-rank or empty, nothing of the base trained: one too. Otherwise each site by itself.
   std::vector<kernels::LowRankLinear> group;
-  bool any_low_rank = false;
+  std::vector<Tensor> plain;
   for (auto& [site, base] : members) {
     visited(site, layer);
     const auto& edit = weight_[slot(site, layer)];
-    const bool trained = base->weight.requires_grad() || (base->bias.defined() && base->bias.requires_grad());
+    if (!edit) plain.insert(plain.end(), {base->weight, base->bias});
+    const bool trained = base->weight.requires_grad() || base->bias.requires_grad();
     const auto low_rank = edit && !trained ? edit->low_rank(training) : std::nullopt;
-    if (trained || (edit && !low_rank)) break;
-    any_low_rank |= low_rank.has_value();
-    group.push_back({base->weight, base->bias, low_rank ? low_rank->a : Tensor(), low_rank ? low_rank->b : Tensor(), low_rank ? low_rank->scale : 1});
+    if (!trained && (low_rank || !edit))
+      group.push_back({base->weight, base->bias, low_rank ? low_rank->a : Tensor(), low_rank ? low_rank->b : Tensor(), low_rank ? low_rank->scale : 1});
   }
-  if (group.size() == members.size() && any_low_rank) return kernels::low_rank_linears(x, group, values_needed);
+  if (plain.size() == 2 * members.size()) return kernels::linears(x, plain, values_needed);
+  if (group.size() == members.size()) return kernels::low_rank_linears(x, group, values_needed);
   std::vector<Tensor> outputs;
-  for (size_t i = 0; i < members.size(); ++i) {
-    const auto& [site, base] = members[i];
-    if (i > group.size()) visited(site, layer);  // the loop above stopped at group.size()
+  for (auto& [site, base] : members) {
     const auto& edit = weight_[slot(site, layer)];
     outputs.push_back(edit ? edit->linear_in(*base, x, documents_of(at), training) : kernels::linear(x, base->weight, base->bias, values_needed));
   }

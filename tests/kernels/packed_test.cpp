@@ -53,6 +53,26 @@ TEST_F(PackedProducts, LeaveWhatLiesBesideThem) {
   EXPECT_TRUE(at::equal(around, at::full({80, 70}, 3.0)));
 }
 
+// Products that share the rows of their left factor: narrow and wide ones in any order, small factors and those in pieces of which nothing is kept.
+TEST_F(PackedProducts, WithOneLeftFactor) {
+  for (const auto& [rows, depth, kept] : {std::tuple<int64_t, int64_t, bool>{67, 321, true}, {1501, 2500, true}, {2100, 2500, false}}) {
+    const Tensor a = at::randn({rows, depth});
+    LaidOutRows laid_out;
+    for (const int64_t columns : {40, 130, 32, 48, 515}) {
+      const Tensor b = at::randn({columns, depth}), expected = at::mm(a.to(at::kDouble), b.to(at::kDouble).t());
+      ASSERT_TRUE(packed_here(a, b));
+      Tensor y = at::empty({rows, columns}), alone = at::empty({rows, columns});
+      packed_product_t_into(y, a, b, 1, false, {}, &laid_out);
+      packed_product_t_into(alone, a, b, 1, false, {});
+      EXPECT_LT(off(y, expected), 1e-5) << rows << " x " << columns;
+      EXPECT_TRUE(at::equal(y, alone)) << rows << " x " << columns;
+      packed_product_t_into(y, a, b, 2, true, {}, &laid_out);
+      EXPECT_LT(off(y, 3 * expected), 1e-5) << rows << " x " << columns;
+    }
+    EXPECT_EQ(laid_out.memory.defined(), kept) << rows;
+  }
+}
+
 // The sum over rows that a trained weight's gradient is.
 TEST_F(PackedProducts, OverRows) {
   const Tensor dy = at::randn({700, 96}), x = at::randn({700, 200});
