@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/check.h"
 #include "core/device.h"
 #include "core/torch.h"
 #include "kernels/block_attention.h"
@@ -91,11 +92,14 @@ bool reads_device_starts(const Tensor& q, const AttentionShape& shape) { return 
 
 bool reads_parents_in_place(at::Device device, at::ScalarType dtype, bool bent) { return device.is_cpu() && dtype == at::kFloat && !bent; }
 
+bool takes_last_queries(at::Device device, at::ScalarType dtype, bool bent) { return !composed_only() && reads_parents_in_place(device, dtype, bent); }
+
 Tensor packed_attention(const Tensor& q, const Tensor& k, const Tensor& v, const std::vector<int64_t>& starts, const AttentionShape& shape,
                         const PrefixRows& prefix) {
   if (composed_only()) return packed_attention_composed(q, k, v, starts, shape, prefix);
   if (reads_parents_in_place(q.device(), q.scalar_type(), shape.softcap > 0 || shape.key_bias.defined()))
-    return flash_attention(q, k, v, {starts, shape.parents}, shape.scale, shape.window, prefix);
+    return flash_attention(q, k, v, {starts, shape.parents, shape.query_starts}, shape.scale, shape.window, prefix);
+  CHECK_THAT(shape.query_starts.empty(), "some rows' queries are taken by flash attention alone");
   return by_parent(q, k, v, starts, shape, prefix, varlen_attention_fits(q, shape) ? varlen_attention : block_attention);
 }
 

@@ -24,6 +24,9 @@ struct AttentionShape {
   Tensor device_starts;  // the documents' starts as int32 where q lies, for calls that share them; undefined: made where they are needed
   // Empty, or for each document the earlier one whose keys (and those that it continues in turn) it sees between the prefix rows and its own; -1: none.
   std::vector<int64_t> parents;
+  // Empty: all rows are queries. Or, where takes_last_queries says so, q holds the last rows of each document, those of document d from
+  // query_starts[d] to query_starts[d + 1]; the result has q's rows.
+  std::vector<int64_t> query_starts;
 };
 
 // q [tokens, heads, head_dim]; k, v [tokens, kv_heads, head_dim] with kv_heads dividing heads (arXiv 2305.13245);
@@ -40,6 +43,7 @@ Tensor packed_attention_composed(const Tensor& q, const Tensor& k, const Tensor&
 bool reads_device_starts(const Tensor& q, const AttentionShape& shape);
 // Whether packed_attention reads what documents continue where it lies, so that sharing costs no further call. `bent`: with a soft cap or a bias.
 bool reads_parents_in_place(at::Device device, at::ScalarType dtype, bool bent);
+bool takes_last_queries(at::Device device, at::ScalarType dtype, bool bent);
 // What documents behind `parent` see in front of their own rows: prefix rows, then the rows of k and v that they continue. parents: as AttentionShape has them.
 PrefixRows rows_in_front(const Tensor& k, const Tensor& v, const PrefixRows& prefix, const std::vector<int64_t>& starts, const std::vector<int64_t>& parents, int64_t parent);
 

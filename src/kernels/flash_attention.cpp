@@ -85,11 +85,14 @@ struct FlashCall {
   }
 
   int64_t groups() const { return heads / together; }
-  cpu::HeadShape shape(int64_t document) const { return {documents.rows(document), fronts.rows(document), together, dim, window, static_cast<float>(scale)}; }
+  cpu::HeadShape shape(int64_t document) const {
+    const int64_t front = fronts.rows(document), queries = documents.queries(document);
+    return {queries, front + documents.rows(document) - queries, together, dim, window, static_cast<float>(scale), front};
+  }
   cpu::HeadInput input(int64_t document, int64_t head) const {
     const int64_t kv = head / (heads / kv_heads), begin = documents.starts[document];
     const auto front = [&](const float* rows) { return rows ? cpu::Rows{rows + kv * dim, kv_heads * dim} : cpu::Rows{nullptr, 0}; };
-    return {of(q, begin, head), of(k, begin, kv), of(v, begin, kv), front(front_k[document]), front(front_v[document])};
+    return {of(q, documents.first_query(document), head), of(k, begin, kv), of(v, begin, kv), front(front_k[document]), front(front_v[document])};
   }
   cpu::Rows of(const Tensor& x, int64_t row, int64_t head) const { return {x.const_data_ptr<float>() + (row * x.size(1) + head) * dim, x.size(1) * dim}; }
   cpu::MutableRows into(Tensor& x, int64_t row, int64_t head) const {
@@ -118,23 +121,25 @@ struct FlashCall {
 
 struct FlashAttention : torch::autograd::Function<FlashAttention> {
   static Tensor forward(AutogradContext* ctx, const Tensor& queries, const Tensor& keys, const Tensor& values, const std::optional<Tensor>& front_k,
-                        const std::optional<Tensor>& front_v, const std::vector<int64_t>& starts, const std::vector<int64_t>& parents, double scale, int64_t window) {
+                        const std::optional<Tensor>& front_v, const std::vector<int64_t>& starts, const std::vector<int64_t>& parents, const std::vector<int64_t>& query_starts, double scale,
+                        int64_t window) {
     at::AutoDispatchBelowADInplaceOrView guard;
     const auto whole = [](const std::optional<Tensor>& x) { return x ? x->contiguous() : Tensor(); };
     const Tensor q = queries.contiguous(), k = keys.contiguous(), v = values.contiguous();
     const PrefixRows prefix{whole(front_k), whole(front_v)};
-    const PackedDocuments packed{starts, parents};
+    const PackedDocuments packed{starts, parents, query_starts};
     const FlashCall call(q, k, v, prefix, packed, scale, window);
     Tensor out = at::empty_like(q), lse = at::empty({call.heads, q.size(0)}, q.options());
     const auto& kernels = cpu::attention_kernels();
     call.for_each_group(cpu::forward_scratch, [&](int64_t document, int64_t head, float* scratch) {
-      const int64_t begin = starts[document];
+      const int64_t begin = packed.first_query(document);
       kernels.forward(call.shape(document), call.input(document, head), call.into(out, begin, head),
                       {lse.mutable_data_ptr<float>() + head * q.size(0) + begin, q.size(0)}, scratch);
     });
     ctx->save_for_backward({q, k, v, prefix.k, prefix.v, out, lse});
     ctx->saved_data["starts"] = starts;
     ctx->saved_data["parents"] = parents;
+    ctx->saved_data["query_starts"] = query_starts;
     ctx->saved_data["scale"] = scale;
     ctx->saved_data["window"] = window;
     return out;
@@ -144,8 +149,9 @@ struct FlashAttention : torch::autograd::Function<FlashAttention> {
     at::AutoDispatchBelowADInplaceOrView guard;
     const auto kept = ctx->get_saved_variables();
     const Tensor &q = kept[0], &k = kept[1], &v = kept[2], &out = kept[5], &lse = kept[6];
-    const auto starts = ctx->saved_data["starts"].toIntVector(), parents = ctx->saved_data["parents"].toIntVector();
-    const PackedDocuments packed{starts, parents};
+    const auto starts = ctx->saved_data["starts"].toIntVector(), parents = ctx->saved_data["parents"].toIntVector(),
+               query_starts = ctx->saved_data["query_starts"].toIntVector();
+    const PackedDocuments packed{starts, parents, query_starts};
     const FlashCall call(q, k, v, {kept[3], kept[4]}, packed, ctx->saved_data["scale"].toDouble(), ctx->saved_data["window"].toInt());
     const Tensor dy = grads[0].contiguous();
     Tensor dq = at::empty_like(q);
@@ -156,14 +162,14 @@ struct FlashAttention : torch::autograd::Function<FlashAttention> {
     Tensor dk = at::empty({firsts.back(), call.groups(), call.dim}, q.options()), dv = at::empty_like(dk);
     const auto& kernels = cpu::attention_kernels();
     call.for_each_group(cpu::backward_scratch, [&](int64_t document, int64_t head, float* scratch) {
-      const int64_t begin = starts[document], group = head / call.together;
+      const int64_t begin = packed.first_query(document), group = head / call.together;
       kernels.backward(call.shape(document), call.input(document, head), call.of(out, begin, head),
                        {lse.const_data_ptr<float>() + head * q.size(0) + begin, q.size(0)}, call.of(dy, begin, head), call.into(dq, begin, head),
                        call.into(dk, firsts[document], group), call.into(dv, firsts[document], group), scratch);
     });
     const auto [own_k, front_k] = added_up(call, firsts, dk);
     const auto [own_v, front_v] = added_up(call, firsts, dv);
-    return {dq, own_k, own_v, front_k, front_v, Tensor(), Tensor(), Tensor(), Tensor()};
+    return {dq, own_k, own_v, front_k, front_v, Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
   }
 
  private:
@@ -196,7 +202,7 @@ struct FlashAttention : torch::autograd::Function<FlashAttention> {
 
 Tensor flash_attention(const Tensor& q, const Tensor& k, const Tensor& v, const PackedDocuments& documents, double scale, int64_t window, const PrefixRows& prefix) {
   const auto given = [](const Tensor& t) { return t.defined() ? std::optional<Tensor>(t) : std::nullopt; };
-  return FlashAttention::apply(q, k, v, given(prefix.k), given(prefix.v), documents.starts, documents.parents, scale, window);
+  return FlashAttention::apply(q, k, v, given(prefix.k), given(prefix.v), documents.starts, documents.parents, documents.query_starts, scale, window);
 }
 
 }  // namespace graft::kernels

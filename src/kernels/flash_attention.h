@@ -8,11 +8,13 @@
 
 namespace graft::kernels {
 
-// The documents of a call and what they continue, as packed_attention has them.
+// The documents of a call, what they continue and which of their rows are queries, as packed_attention has them.
 struct PackedDocuments {
-  const std::vector<int64_t>&starts, &parents;
+  const std::vector<int64_t>&starts, &parents, &query_starts;
   int64_t count() const { return static_cast<int64_t>(starts.size()) - 1; }
   int64_t rows(int64_t document) const { return starts[document + 1] - starts[document]; }
+  int64_t first_query(int64_t document) const { return (query_starts.empty() ? starts : query_starts)[document]; }
+  int64_t queries(int64_t document) const { return first_query(document + 1) - first_query(document); }
   int64_t parent(int64_t document) const { return parents.empty() ? -1 : parents[document]; }
 };
 

@@ -94,13 +94,14 @@ Tensor attend_beside(const Tensor& q, const kernels::PrefixRows& rows, double sc
 
 }  // namespace
 
-Tensor attend(const Model& model, int64_t i, const Heads& plain, const KvRows& extra, const Pass& pass, std::span<Beside> beside) {
+Tensor attend(const Model& model, int64_t i, const Heads& plain, const KvRows& extra, const Pass& pass, const Tails* tails, std::span<Beside> beside) {
   const auto& c = model.config;
   const LayerOptions& layer = c.layer[static_cast<size_t>(i)];
   Heads h = plain;
   if (layer.rope >= 0) {
     const Angles& angles = pass.angles[static_cast<size_t>(layer.rope)];
-    h.q = kernels::rope(h.q, angles.cos, angles.sin, c.rope_interleaved);
+    const auto of_queries = [&](const Tensor& x) { return tails ? x.index_select(0, tails->rows) : x; };
+    h.q = kernels::rope(h.q, of_queries(angles.cos), of_queries(angles.sin), c.rope_interleaved);
     h.k = kernels::rope(h.k, angles.cos, angles.sin, c.rope_interleaved);
   }
   kernels::AttentionShape shape(layer.scale);
@@ -110,6 +111,7 @@ Tensor attend(const Model& model, int64_t i, const Heads& plain, const KvRows& e
   shape.device_starts = pass.device_starts;
   shape.longest = pass.longest;
   shape.parents = pass.parents;
+  if (tails) shape.query_starts = tails->starts;
   for (auto& [rows, result] : beside) result = attend_beside(h.q, rows, layer.scale);
   const Tensor out = pass.cache ? attend_cached(i, h, extra, shape, pass) : attend_whole(h, extra, shape, pass);
   return out.reshape({h.q.size(0), c.heads * c.head_dim});

@@ -7,14 +7,19 @@
 namespace graft {
 
 struct Heads {
-  Tensor q, k, v;  // [rows, heads, head_dim], [rows, kv_heads, head_dim]
+  Tensor q, k, v;  // [rows or fewer, heads, head_dim], [rows, kv_heads, head_dim]
 };
 
-// → [rows, heads · head_dim]. With the keys and values of side edits, the softmax(q kᵀ) v of each goes to its `result`, in the same shape.
+// The rows whose results are asked for and those between them and the ends of their documents.
+struct Tails {
+  std::vector<int64_t> starts;  // [documents + 1] where each document's begin among them
+  Tensor rows, wanted;          // int64: which of the pass they are; which of them are asked for
+};
+// → [rows, heads · head_dim], of heads.q's rows, which are the pass' or, with `tails`, those. With the keys and values of side edits, the softmax(q kᵀ) v of each goes to its `result`, in the same shape.
 struct Beside {
   kernels::PrefixRows rows;
   Tensor result;
 };
-Tensor attend(const Model& model, int64_t layer, const Heads& heads, const KvRows& extra, const Pass& pass, std::span<Beside> beside = {});
+Tensor attend(const Model& model, int64_t layer, const Heads& heads, const KvRows& extra, const Pass& pass, const Tails* tails, std::span<Beside> beside = {});
 
 }  // namespace graft

@@ -5,6 +5,8 @@
 //   norm_after  x = n1(x + a(x));  x = n2(x + f(x))
 #include "model/block.h"
 
+#include <optional>
+
 #include "core/torch.h"
 #include "kernels/activation.h"
 #include "kernels/norm.h"
@@ -28,11 +30,18 @@ Heads split_fused(const ModelConfig& c, const Tensor& qkv) {
   return {groups.narrow(2, 0, each).reshape({rows, c.heads, d}), shared(each), shared(each + 1)};
 }
 
-Heads project(const Model& m, const Block& b, At at, const Tensor& n, const Sites& board) {
+// n [rows, width]; with `tails` queries of those rows alone.
+Heads project(const Model& m, const Block& b, At at, const Tensor& n, const Sites& board, const Tails* tails = nullptr) {
   const auto& c = m.config;
-  if (!b.qkv.path.empty()) return split_fused(c, board.linear(Site::Qkv, at, b.qkv, n));
+  if (!b.qkv.path.empty()) {
+    Heads h = split_fused(c, board.linear(Site::Qkv, at, b.qkv, n));
+    if (tails) h.q = h.q.index_select(0, tails->rows);
+    return h;
+  }
   const Sites::Member members[] = {{Site::Q, &b.q}, {Site::K, &b.k}, {Site::V, &b.v}};
-  const auto parts = board.linears(at, members, n);
+  const std::span<const Sites::Member> all = members;
+  auto parts = board.linears(at, tails ? all.subspan(1) : all, n);
+  if (tails) parts.insert(parts.begin(), board.linear(Site::Q, at, b.q, n.index_select(0, tails->rows)));
   const auto split = [&](const Tensor& x, int64_t heads) { return x.view({x.size(0), heads, c.head_dim}); };
   return {split(parts[0], c.heads), split(parts[1], c.kv_heads), split(parts[2], c.kv_heads)};
 }
@@ -48,36 +57,57 @@ Tensor norm_heads(const ModelConfig& c, const std::vector<Norm>& norms, const Te
 }
 
 // Behind the attention of the last block only the rows that are asked for go on, unless an edit counts rows.
-Tensor wanted(const Model& m, int64_t i, const Tensor& x, const Pass& pass) {
-  return pass.wanted.defined() && i + 1 == m.layers() && !pass.layout ? x.index_select(0, pass.wanted) : x;
+bool asks_for_rows(const Model& m, int64_t i, const Pass& pass) { return pass.wanted.defined() && i + 1 == m.layers() && !pass.layout; }
+Tensor wanted(const Model& m, int64_t i, const Tensor& x, const Pass& pass) { return asks_for_rows(m, i, pass) ? x.index_select(0, pass.wanted) : x; }
+
+// For which rows the last block needs queries, where these are not nearly all.
+std::optional<Tails> tails_of(const Model& m, int64_t i, const KvRows& extra, const Pass& pass) {
+  const bool bent = m.config.attention_softcap > 0 || pass.key_bias.defined();
+  if (!asks_for_rows(m, i, pass) || pass.cache || extra.factors.defined() || !kernels::takes_last_queries(m.device(), m.dtype(), bent)) return std::nullopt;
+  const int64_t *next = pass.wanted.const_data_ptr<int64_t>(), *const end = next + pass.wanted.numel();
+  Tails tails{{0}, {}, {}};
+  std::vector<int64_t> rows, asked;
+  for (int64_t d = 0; d < pass.documents(); ++d) {
+    const int64_t behind = pass.starts[d + 1], first = next < end ? std::min(*next, behind) : behind, begin = static_cast<int64_t>(rows.size());
+    for (int64_t row = first; row < behind; ++row) rows.push_back(row);
+    for (; next < end && *next < behind; ++next) asked.push_back(begin + *next - first);
+    tails.starts.push_back(static_cast<int64_t>(rows.size()));
+  }
+  if (static_cast<int64_t>(8 * rows.size()) > 7 * pass.rows()) return std::nullopt;  // picking rows costs too
+  tails.rows = at::tensor(rows, at::kLong);
+  tails.wanted = at::tensor(asked, at::kLong);
+  return tails;
 }
 
 Tensor attention(const Model& m, const Block& b, int64_t i, const Tensor& n, const Sites& board, const Pass& pass) {
   const At at(i, pass.layout.get());
-  Heads h = project(m, b, at, n, board);
+  const bool warm = pass.cache && pass.cache->lengths[0] > 0;  // then the rows in front lie in the cache
+  const KvRows extra = warm ? KvRows{} : board.kv(at, n);
+  const auto some = tails_of(m, i, extra, pass);
+  const Tails* const tails = some ? &*some : nullptr;
+  const auto asked_for = [&](const Tensor& x) { return tails ? x.index_select(0, tails->wanted) : wanted(m, i, x, pass); };
+  Heads h = project(m, b, at, n, board, tails);
   if (m.config.qk_norm != QkNorm::None) {
     board.visited(Site::QNorm, i);
     h.q = norm_heads(m.config, b.q_norms, h.q);
     board.visited(Site::KNorm, i);
     h.k = norm_heads(m.config, b.k_norms, h.k);
   }
-  const bool warm = pass.cache && pass.cache->lengths[0] > 0;  // then the rows in front lie in the cache
-  const KvRows extra = warm ? KvRows{} : board.kv(at, n);
   const auto& sides = board.sides(i);
-  if (sides.empty()) return board.linear(Site::O, at, b.o, wanted(m, i, attend(m, i, h, extra, pass), pass));
+  if (sides.empty()) return board.linear(Site::O, at, b.o, asked_for(attend(m, i, h, extra, pass, tails)));
   std::vector<Beside> beside;
   for (auto& side : sides) {
     const Heads rows = project(m, b, i, side->rows().to(n.scalar_type()), Sites(m.layers()));
     beside.push_back({{m.config.qk_norm == QkNorm::None ? rows.k : norm_heads(m.config, b.k_norms, rows.k), rows.v}, {}});
   }
-  const Tensor own = attend(m, i, h, extra, pass, beside);
+  const Tensor own = attend(m, i, h, extra, pass, tails, beside);
   Tensor gated;
   for (size_t s = 0; s < sides.size(); ++s) {
     const Tensor gate = sides[s]->gate(), term = (beside[s].result.to(gate.scalar_type()) * gate).to(own.scalar_type());
     gated = gated.defined() ? gated + term : term;
   }
-  if (!sides[0]->behind_output()) return board.linear(Site::O, at, b.o, wanted(m, i, own + gated, pass));
-  return board.linear(Site::O, at, b.o, wanted(m, i, own, pass)) + wanted(m, i, gated, pass);
+  if (!sides[0]->behind_output()) return board.linear(Site::O, at, b.o, asked_for(own + gated));
+  return board.linear(Site::O, at, b.o, asked_for(own)) + asked_for(gated);
 }
 
 Tensor mlp(const Model& m, const Block& b, At i, const Tensor& n, const Sites& board, bool values_needed) {

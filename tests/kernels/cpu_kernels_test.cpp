@@ -141,7 +141,7 @@ TEST(AttentionKernels, EveryInstructionSetComputesTheSame) {
               packed_attention_composed(leaf_q, own(leaf_k), own(leaf_v), {0, rows}, shape, {front(leaf_k), front(leaf_v)});
           expected.backward(dy);
           for (auto& [name, kernels] : sets) {
-            const cpu::HeadShape head{rows, prefix, heads, dim, window, 0.3f};
+            const cpu::HeadShape head{rows, prefix, heads, dim, window, 0.3f, prefix};
             Tensor out = at::empty_like(q), lse = at::empty({heads, rows}), dq = at::empty_like(q), dk = at::empty_like(k), dv = at::empty_like(v);
             Tensor scratch = at::full({std::max(cpu::forward_scratch(head), cpu::backward_scratch(head))}, std::nanf(""));
             const auto of = [&](const Tensor& x, int64_t row = 0) { return cpu::Rows{x.const_data_ptr<float>() + row * dim, x.stride(0)}; };

@@ -77,6 +77,17 @@ TEST_F(Kernels, Linear) {
           [](const Tensors& t) { return Tensors{linear_composed(t[0], t[1].t(), {})}; }, {random({7, 5}), random({5, 3})});
 }
 
+// Weights and biases of which some are trained, some frozen, some not there.
+TEST_F(Kernels, LinearsShareTheirInput) {
+  const auto given = [](const Tensors& t) { return std::vector<Tensor>{t[1], t[2], t[3], {}, t[4], t[5]}; };
+  const Operation fused = [&](const Tensors& t) { return linears(t[0], given(t)); }, composed = [&](const Tensors& t) { return linears_composed(t[0], given(t)); };
+  const Tensors inputs{random({70, 48}), random({40, 48}), random({40}), random({33, 48}), random({80, 48}), random({80})};
+  for (const std::set<size_t>& frozen : {std::set<size_t>{}, {1, 2, 3, 4, 5}, {1, 3, 4}, {0}, {0, 1, 2, 4, 5}}) compare(fused, composed, inputs, frozen);
+  const at::NoGradGuard no_grad;
+  const Tensors y = fused(inputs), expected = composed(inputs);
+  for (size_t i = 0; i < y.size(); ++i) expect_close(y[i], expected[i], "without gradients");
+}
+
 TEST_F(Kernels, LinearConvertsStoredHalfPrecision) {
   const Tensor x = at::randn({4, 6}), w = at::randn({3, 6}).to(at::kBFloat16);
   EXPECT_TRUE(at::allclose(kernels::linear(x, w, {}), at::matmul(x, w.to(at::kFloat).t())));
@@ -243,6 +254,35 @@ TEST_F(Kernels, PackedAttentionBehindOtherDocuments) {
       if (prefix) inputs.insert(inputs.end(), {random({3, 2, 8}), random({3, 2, 8})});
       compare(call(packed_attention), call(packed_attention_composed), inputs);
     }
+}
+
+// Queries of the last rows of each document, all, some or none of them, also behind prefix rows and other documents: those rows of the whole.
+TEST_F(Kernels, PackedAttentionOfLastQueries) {
+  if (!takes_last_queries(testing::test_device(), at::kFloat, false)) GTEST_SKIP() << "on a CPU alone";
+  const std::vector<int64_t> starts{0, 5, 9, 10, 70, 74, 74, 200}, counts{0, 2, 1, 13, 0, 0, 101};
+  std::vector<int64_t> rows, query_starts{0};
+  for (size_t d = 0; d < counts.size(); ++d) {
+    for (int64_t row = starts[d + 1] - counts[d]; row < starts[d + 1]; ++row) rows.push_back(row);
+    query_starts.push_back(static_cast<int64_t>(rows.size()));
+  }
+  for (const bool parents : {false, true})
+    for (const bool prefix : {false, true})
+      for (const int64_t window : {0, 12}) {
+        AttentionShape shape(0.3);
+        shape.window = window;
+        if (parents) shape.parents = {-1, 0, 1, 1, 0, -1, 4};
+        const auto of_rows = [&](const Tensor& x) { return x.index_select(0, at::tensor(rows, at::kLong)); };
+        const auto front = [&](const Tensors& t) { return prefix ? PrefixRows{t[3], t[4]} : PrefixRows{}; };
+        const auto last = [&](const Tensors& t) {
+          if (t[0].scalar_type() != at::kFloat) return Tensors{of_rows(packed_attention(t[0], t[1], t[2], starts, shape, front(t)))};
+          AttentionShape some = shape;
+          some.query_starts = query_starts;
+          return Tensors{packed_attention(of_rows(t[0]), t[1], t[2], starts, some, front(t))};
+        };
+        Tensors inputs{random({200, 4, 8}), random({200, 2, 8}), random({200, 2, 8})};
+        if (prefix) inputs.insert(inputs.end(), {random({3, 2, 8}), random({3, 2, 8})});
+        compare(last, [&](const Tensors& t) { return Tensors{of_rows(packed_attention_composed(t[0], t[1], t[2], starts, shape, front(t)))}; }, inputs);
+      }
 }
 
 // The rows 9 .. 15 continue 5 .. 9, which continue 0 .. 5: as one document of 15 rows they see the same.

@@ -11,6 +11,7 @@ struct HeadShape {
   int64_t queries, prefix, heads, dim;
   int64_t window;  // 0: none
   float scale;
+  int64_t front;  // so many of the keys lie apart from the document's own
 };
 struct Rows {
   const float* data;
@@ -21,9 +22,9 @@ struct MutableRows {
   int64_t stride;
 };
 
-// Keys and values come in two pieces: prefix rows, then the document's own.
+// Keys and values come in two pieces: what stands in front of the document, then its own.
 struct HeadInput {
-  Rows q, k, v, prefix_k, prefix_v;
+  Rows q, k, v, front_k, front_v;
 };
 
 // Floats of scratch that a call needs.
