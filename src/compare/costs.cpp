@@ -37,7 +37,7 @@ double flops_per_token(const SharedInputs& in, const Adapted& adapted) {
 }  // namespace
 
 void sample_costs(const SharedInputs& in, const PlannedMethod& planned, CostSamples& samples) {
-  constexpr int kWarm = 2, kTimed = 5, kInference = 4;
+  constexpr int kWarm = 1, kTimed = 5, kInference = 3;
   Adapted adapted = adapted_for(in, planned, 1);
   OptimConfig optim = in.plan.optim;
   optim.learning_rate = 0;  // the cost of a step does not depend on it
