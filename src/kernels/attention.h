@@ -43,6 +43,7 @@ Tensor packed_attention_composed(const Tensor& q, const Tensor& k, const Tensor&
 bool reads_device_starts(const Tensor& q, const AttentionShape& shape);
 // Whether packed_attention reads what documents continue where it lies, so that sharing costs no further call. `bent`: with a soft cap or a bias.
 bool reads_parents_in_place(at::Device device, at::ScalarType dtype, bool bent);
+// Whether packed_attention takes queries of the last rows of documents alone. The twin takes all, so where it stands in for everything nothing does.
 bool takes_last_queries(at::Device device, at::ScalarType dtype, bool bent);
 // What documents behind `parent` see in front of their own rows: prefix rows, then the rows of k and v that they continue. parents: as AttentionShape has them.
 PrefixRows rows_in_front(const Tensor& k, const Tensor& v, const PrefixRows& prefix, const std::vector<int64_t>& starts, const std::vector<int64_t>& parents, int64_t parent);

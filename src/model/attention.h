@@ -15,11 +15,13 @@ struct Tails {
   std::vector<int64_t> starts;  // [documents + 1] where each document's begin among them
   Tensor rows, wanted;          // int64: which of the pass they are; which of them are asked for
 };
-// → [rows, heads · head_dim], of heads.q's rows, which are the pass' or, with `tails`, those. With the keys and values of side edits, the softmax(q kᵀ) v of each goes to its `result`, in the same shape.
+// The keys and values of a side edit, and what attention to them alone gives.
 struct Beside {
   kernels::PrefixRows rows;
   Tensor result;
 };
+// → [rows, heads · head_dim], of heads.q's rows, which are the pass' or, with `tails`, those. The softmax(q kᵀ) v of each of `beside` goes to
+// its `result`, in the same shape.
 Tensor attend(const Model& model, int64_t layer, const Heads& heads, const KvRows& extra, const Pass& pass, const Tails* tails, std::span<Beside> beside = {});
 
 }  // namespace graft

@@ -11,7 +11,7 @@ struct HeadShape {
   int64_t queries, prefix, heads, dim;
   int64_t window;  // 0: none
   float scale;
-  int64_t front;  // so many of the keys lie apart from the document's own
+  int64_t front;  // the first so many keys lie apart from the document's own
 };
 struct Rows {
   const float* data;
